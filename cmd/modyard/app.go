@@ -1,0 +1,181 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/modyard/modyard/registry"
+	"github.com/modyard/modyard/registry/git"
+	"github.com/modyard/modyard/runner"
+	"github.com/modyard/modyard/schema"
+)
+
+// Exit codes.
+const (
+	exitGood        = 0
+	exitProblems    = 1 // the input has problems or a step failed
+	exitUsage       = 2
+	exitWorld       = 3 // modyard or the world failed
+	exitLook        = 4 // good, but a maintainer must look first
+	exitInterrupted = 130
+)
+
+const exitHelp = `
+Exit codes: 0 good, 1 the input has problems or a step failed, 2 wrong usage,
+3 modyard or the world failed (network, disk), 4 good but a maintainer must
+look first (check), 130 interrupted.`
+
+type stdio struct {
+	in       io.Reader
+	out, err io.Writer
+}
+
+// app is what every command has: the streams, the environment, and the flags
+// of all commands.
+type app struct {
+	stdio
+	lookup func(string) (string, bool)
+	format string // of diagnostics
+	store  string
+}
+
+// run is the whole program: arguments in, exit code out.
+func run(ctx context.Context, args []string, std stdio, lookup func(string) (string, bool)) int {
+	a := &app{stdio: std, lookup: lookup}
+	root := a.root()
+	root.SetArgs(args)
+	root.SetIn(std.in)
+	root.SetOut(std.out)
+	root.SetErr(std.err)
+	err := root.ExecuteContext(ctx)
+	return a.exit(ctx, err)
+}
+
+func (a *app) root() *cobra.Command {
+	var dir string
+	root := &cobra.Command{
+		Use:   "modyard",
+		Short: "Run pipelines of reusable modules from a registry that is a git repository",
+		Long: `modyard checks registries of machine-learning pipeline modules and runs
+pipelines of them. A registry is a git repository; no server is needed.
+
+Begin with:  modyard run PIPELINE.yaml     run a pipeline
+             modyard init DIR              make a registry with a pipeline that runs
+             modyard check [DIR]           check a registry
+` + exitHelp,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.NoArgs,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		PersistentPreRunE: func(*cobra.Command, []string) error {
+			if dir == "" {
+				return nil
+			}
+			if err := os.Chdir(dir); err != nil {
+				return usagef("cannot start in %q: %w", dir, err)
+			}
+			return nil
+		},
+	}
+	f := root.PersistentFlags()
+	f.StringVarP(&dir, "directory", "C", "", "run as if started in `DIR`")
+	f.StringVar(&a.format, "format", "text", "how problems are written: text, json, github or sarif")
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err: err} })
+	root.CompletionOptions.HiddenDefaultCmd = false
+	root.AddCommand(
+		a.initCmd(), a.newCmd(), a.addCmd(), a.checkCmd(), a.listCmd(), a.showCmd(), a.diffCmd(), a.searchCmd(),
+		a.deprecateCmd(), a.disableCmd(), a.enableCmd(), a.defaultCmd(),
+		a.planCmd(), a.graphCmd(), a.lockCmd(), a.runCmd(), a.whyCmd(), a.runsCmd(), a.logsCmd(), a.cacheCmd(), a.versionCmd(),
+	)
+	return root
+}
+
+// usageError says that the command line is wrong.
+type usageError struct {
+	err  error
+	hint string
+}
+
+func (e *usageError) Error() string { return e.err.Error() }
+func (e *usageError) Unwrap() error { return e.err }
+
+func usagef(format string, args ...any) error { return &usageError{err: fmt.Errorf(format, args...)} }
+
+// hinted is a problem of the input with advice.
+type hinted struct{ message, hint string }
+
+func (e *hinted) Error() string { return e.message }
+
+// exitCode ends the program without a further word.
+type exitCode int
+
+func (e exitCode) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
+
+// exit is the one place where errors become words and exit codes.
+func (a *app) exit(ctx context.Context, err error) int {
+	if err == nil {
+		return exitGood
+	}
+	if code, ok := errors.AsType[exitCode](err); ok {
+		return int(code)
+	}
+	if ctx.Err() != nil {
+		fmt.Fprintln(a.err, "modyard: interrupted")
+		return exitInterrupted
+	}
+	if p, ok := errors.AsType[*schema.ProblemsError](err); ok {
+		if werr := a.diagnostics(p.Diagnostics); werr != nil {
+			return exitWorld
+		}
+		return exitProblems
+	}
+	code, hint := classify(err)
+	a.fail(err.Error(), hint)
+	return code
+}
+
+func classify(err error) (code int, hint string) {
+	if u, ok := errors.AsType[*usageError](err); ok {
+		if u.hint == "" {
+			u.hint = "modyard help"
+		}
+		return exitUsage, u.hint
+	}
+	if strings.HasPrefix(err.Error(), "unknown command") {
+		return exitUsage, "modyard help"
+	}
+	if h, ok := errors.AsType[*hinted](err); ok {
+		return exitProblems, h.hint
+	}
+	if n, ok := registry.AsNotFound(err); ok {
+		return exitProblems, n.Hint
+	}
+	if l, ok := errors.AsType[*registry.LockError](err); ok {
+		return exitProblems, l.Hint
+	}
+	switch {
+	case errors.Is(err, registry.ErrNoRegistry):
+		return exitProblems, "name the folder that holds registry.yaml, or make one: modyard init"
+	case errors.Is(err, runner.ErrNoRun):
+		return exitProblems, "modyard runs lists them"
+	case errors.Is(err, git.ErrNoRevision), errors.Is(err, git.ErrNoRepository), errors.Is(err, os.ErrNotExist):
+		return exitProblems, ""
+	}
+	return exitWorld, ""
+}
+
+// fail prints what is wrong and what to do.
+func (a *app) fail(message, hint string) {
+	fmt.Fprintf(a.err, "error: %s\n", message)
+	if hint != "" {
+		fmt.Fprintf(a.err, "hint: %s\n", hint)
+	}
+}
+
+func (a *app) say(format string, args ...any) { fmt.Fprintf(a.err, format+"\n", args...) }

@@ -1,0 +1,213 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/modyard/modyard/registry"
+	"github.com/modyard/modyard/runner"
+	"github.com/modyard/modyard/schema"
+)
+
+type checkOptions struct {
+	base, explain string
+	deep, fix     bool
+	registry      string
+}
+
+func (a *app) checkCmd() *cobra.Command {
+	o := &checkOptions{}
+	cmd := &cobra.Command{
+		Use:   "check [DIR | FILE]",
+		Short: "Check a registry, or one manifest",
+		Long: `Check the registry in DIR (default: the one around this folder), or one
+manifest. All problems are reported at once, each with its place, the rule in
+brackets, and a hint.
+
+With --base only what changed since that git revision is read in depth, and
+what it has is published: it must not change, and new versions must raise their
+number as their interface needs.
+` + exitHelp,
+		Example: `  modyard check
+  modyard check --base origin/main
+  modyard check --fix
+  modyard check --explain bump`,
+		Args: argCount(0, 1, "one folder or file at most"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if o.explain != "" {
+				return a.explain(o.explain)
+			}
+			target := ""
+			if len(args) == 1 {
+				target = args[0]
+			}
+			return a.check(cmd.Context(), target, o)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.base, "base", "", "compare with the git revision `REF`")
+	f.BoolVar(&o.deep, "deep", false, "rehash the sources of all versions")
+	f.BoolVar(&o.fix, "fix", false, "fill in what can be computed: digests, created, pins, CODEOWNERS")
+	f.StringVar(&o.explain, "explain", "", "say what a `RULE` means (all: every rule)")
+	return cmd
+}
+
+func (a *app) explain(name string) error {
+	if name == "all" {
+		for _, r := range schema.Rules() {
+			fmt.Fprintf(a.out, "%s\n    %s\n\n", r, strings.ReplaceAll(r.Explain(), "\n", "\n    "))
+		}
+		return nil
+	}
+	text := schema.Rule(name).Explain()
+	if text == "" {
+		var names []string
+		for _, r := range schema.Rules() {
+			names = append(names, string(r))
+		}
+		return &hinted{fmt.Sprintf("there is no rule %q", name), schema.DidYouMean(name, names) + "; modyard check --explain all lists them"}
+	}
+	fmt.Fprintf(a.out, "%s\n\n%s\n", name, text)
+	return nil
+}
+
+func (a *app) check(ctx context.Context, target string, o *checkOptions) error {
+	if target == "" {
+		dir, err := findRegistry(".")
+		if err != nil {
+			return err
+		}
+		return a.checkRegistry(ctx, dir, o)
+	}
+	info, err := os.Stat(target)
+	if err != nil {
+		return fmt.Errorf("cannot check %s: %w", target, unwrapPath(err))
+	}
+	if info.IsDir() {
+		return a.checkRegistry(ctx, target, o)
+	}
+	if o.base != "" || o.fix || o.deep {
+		return usagef("--base, --fix and --deep are for a registry, not for one file")
+	}
+	return a.checkFile(ctx, target)
+}
+
+func (a *app) checkRegistry(ctx context.Context, dir string, o *checkOptions) error {
+	res, err := registry.Check(ctx, dir, registry.CheckOptions{Base: o.base, Deep: o.deep, Fix: o.fix})
+	if err != nil {
+		return err
+	}
+	for _, f := range res.Fixed {
+		a.say("fixed %s", f)
+	}
+	diags := res.Diagnostics
+	nested, err := a.checkNested(ctx, res)
+	if err != nil {
+		return err
+	}
+	diags = append(diags, nested...)
+	diags.Sort()
+	if err := a.diagnostics(diags); err != nil {
+		return err
+	}
+	a.additions(res)
+	n := diags.Errors()
+	a.say("%s: %s and %s read, %s", res.Registry.Name, count(res.Modules, "module"), count(res.Versions, "version"), count(n, "problem"))
+	if n > 0 {
+		return exitCode(exitProblems)
+	}
+	return nil
+}
+
+// additions tells a reviewer what the new versions change.
+func (a *app) additions(res *registry.Checked) {
+	for _, add := range res.Added {
+		if add.From == "" {
+			a.say("new: %s@%s, the first version", add.Module, add.Version)
+			continue
+		}
+		a.say("new: %s@%s, a %s step from %s; the least is %s", add.Module, add.Version, add.Chosen, add.From, add.Least)
+		for line := range strings.Lines(add.Difference.Table()) {
+			a.say("  %s", strings.TrimSuffix(line, "\n"))
+		}
+	}
+}
+
+// checkNested wires the modules that are pipelines, as a run would.
+func (a *app) checkNested(ctx context.Context, res *registry.Checked) (schema.Diagnostics, error) {
+	var out schema.Diagnostics
+	for _, m := range res.Nested {
+		if res.Diagnostics.Err() != nil {
+			return nil, nil // wiring on top of other problems says little
+		}
+		diags, err := a.wire(ctx, res.Registry, m)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, diags...)
+	}
+	return out, nil
+}
+
+// wire plans a module as if everything that it needs were given.
+func (a *app) wire(ctx context.Context, reg *registry.Registry, m *schema.ModuleVersion) (schema.Diagnostics, error) {
+	ref := schema.ModuleRef{Registry: reg.Name, Name: m.Module.Value, Selector: m.Version.Value}
+	p := onePipeline(ref, m)
+	opt := runner.PlanOptions{Inputs: map[string]string{}}
+	for _, in := range m.Inputs {
+		opt.Inputs[in.Name] = os.DevNull
+	}
+	// Required params are given by type alone; the others stay unset.
+	p.Params = nil
+	p.Steps[0].Value.Params = nil
+	for _, e := range m.Params {
+		if e.Value.Required() {
+			p.Steps[0].Value.Params = append(p.Steps[0].Value.Params, schema.Entry[schema.Arg]{Name: e.Name, Value: schema.Arg{Value: e.Value.Sample()}})
+		}
+	}
+	r := &resolver{set: &registry.Set{Registries: map[string]*registry.Registry{reg.Name: reg}}, folders: map[string]schema.Digest{}}
+	r.set.AllowDisabled = true
+	_, diags, err := runner.NewPlan(ctx, p, r, opt)
+	// What has no file is of the pipeline that was made up here.
+	var out schema.Diagnostics
+	for _, d := range diags {
+		if d.File != "" && d.Severity == schema.Error {
+			out = append(out, d)
+		}
+	}
+	return out, err
+}
+
+func (a *app) checkFile(ctx context.Context, file string) error {
+	data, err := readManifest(file, schema.MaxPipeline)
+	if err != nil {
+		return err
+	}
+	m, diags := schema.Parse(filepath.ToSlash(file), data)
+	if _, isPipeline := m.(*schema.Pipeline); isPipeline && diags.Err() == nil {
+		p, err := a.plan(ctx, file, &planFlags{})
+		var problems *schema.ProblemsError
+		switch {
+		case errors.As(err, &problems):
+			diags = problems.Diagnostics
+		case err != nil:
+			return err
+		default:
+			diags = append(diags, p.plan.Warnings...)
+		}
+	}
+	if err := a.diagnostics(diags); err != nil {
+		return err
+	}
+	a.say("%s: %s", file, count(diags.Errors(), "problem"))
+	if diags.Errors() > 0 {
+		return exitCode(exitProblems)
+	}
+	return nil
+}

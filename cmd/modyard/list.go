@@ -1,0 +1,311 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/modyard/modyard/registry"
+	"github.com/modyard/modyard/schema"
+)
+
+// moduleRow is a module in a listing.
+type moduleRow struct {
+	Name        string       `json:"name"`
+	Version     string       `json:"version,omitempty"` // what is picked when none is asked for
+	Versions    []string     `json:"versions"`
+	State       schema.State `json:"state"`
+	Tags        []string     `json:"tags,omitempty"`
+	Owners      []string     `json:"owners,omitempty"`
+	Description string       `json:"description"`
+}
+
+// moduleRows reads the modules of a registry; problems in a module are said
+// and the module is listed all the same.
+func (a *app) moduleRows(r *registry.Registry) ([]moduleRow, error) {
+	rows := []moduleRow{}
+	for _, name := range r.Names() {
+		m, diags, err := r.Module(name)
+		if err != nil {
+			return nil, err
+		}
+		if diags.Err() != nil {
+			a.say("warning: the module %q has problems: modyard check", name)
+		}
+		row := moduleRow{Name: name, State: cmp.Or(m.State, schema.Active), Tags: m.Tags, Owners: m.Owners, Description: m.Description, Versions: []string{}}
+		for _, v := range m.Versions {
+			row.Versions = append(row.Versions, v.String())
+		}
+		if p, err := m.Pick("", registry.PickOptions{}); err == nil {
+			row.Version = p.Version.String()
+		}
+		rows = append(rows, row)
+	}
+	return rows, nil
+}
+
+func (a *app) printRows(rows []moduleRow, asJSON bool) error {
+	if asJSON {
+		return a.json(rows)
+	}
+	t := a.table()
+	t.row("MODULE", "VERSION", "STATE", "TAGS", "DESCRIPTION")
+	for _, r := range rows {
+		t.row(r.Name, cmpOr(r.Version, "-"), string(r.State), strings.Join(r.Tags, ","), firstLine(r.Description))
+	}
+	return t.flush()
+}
+
+func firstLine(s string) string {
+	s, _, _ = strings.Cut(s, "\n")
+	return s
+}
+
+func (a *app) listCmd() *cobra.Command {
+	var f registryFlag
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "List the modules of a registry",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			r, err := f.open()
+			if err != nil {
+				return err
+			}
+			rows, err := a.moduleRows(r)
+			if err != nil {
+				return err
+			}
+			return a.printRows(rows, asJSON)
+		},
+	}
+	f.register(cmd)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "write JSON")
+	return cmd
+}
+
+func (a *app) searchCmd() *cobra.Command {
+	var f registryFlag
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "search WORD…",
+		Short: "Find modules by name, tag or description",
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return usagef("name a word to look for")
+			}
+			return nil
+		},
+		RunE: func(_ *cobra.Command, args []string) error {
+			r, err := f.open()
+			if err != nil {
+				return err
+			}
+			rows, err := a.moduleRows(r)
+			if err != nil {
+				return err
+			}
+			found := rank(rows, args)
+			if len(found) == 0 && !asJSON {
+				a.say("no module has all of: %s", strings.Join(args, ", "))
+				return exitCode(exitProblems)
+			}
+			return a.printRows(found, asJSON)
+		},
+	}
+	f.register(cmd)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "write JSON")
+	return cmd
+}
+
+// rank keeps the modules that have every word: in the name before tags before
+// the description.
+func rank(rows []moduleRow, words []string) []moduleRow {
+	type scored struct {
+		moduleRow
+		score int
+	}
+	var found []scored
+	for _, r := range rows {
+		total := 0
+		for _, w := range words {
+			w = strings.ToLower(w)
+			score := 0
+			switch {
+			case r.Name == w:
+				score = 8
+			case strings.Contains(r.Name, w):
+				score = 4
+			case slices.Contains(r.Tags, w):
+				score = 3
+			case strings.Contains(strings.ToLower(r.Description), w):
+				score = 1
+			}
+			if score == 0 {
+				total = 0
+				break
+			}
+			total += score
+		}
+		if total > 0 {
+			found = append(found, scored{r, total})
+		}
+	}
+	slices.SortStableFunc(found, func(a, b scored) int { return b.score - a.score })
+	out := []moduleRow{}
+	for _, s := range found {
+		out = append(out, s.moduleRow)
+	}
+	return out
+}
+
+// pickArg picks MODULE[@SELECTOR] from a registry.
+func pickArg(r *registry.Registry, arg string) (registry.Picked, *schema.ModuleVersion, error) {
+	ref, err := schema.ParseModuleRef(arg)
+	if err != nil {
+		return registry.Picked{}, nil, usagef("%w", err)
+	}
+	p, err := r.Pick(ref.Name, ref.Selector, registry.PickOptions{AllowDisabled: true})
+	if err != nil {
+		return p, nil, err
+	}
+	m, diags, err := p.Manifest()
+	if err != nil {
+		return p, nil, err
+	}
+	if m == nil {
+		return p, nil, diags.Err()
+	}
+	return p, m, nil
+}
+
+func (a *app) showCmd() *cobra.Command {
+	var f registryFlag
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "show MODULE[@VERSION]",
+		Short: "Show a module version: its interface and how to use it",
+		Args:  oneArg("a module"),
+		RunE: func(_ *cobra.Command, args []string) error {
+			r, err := f.open()
+			if err != nil {
+				return err
+			}
+			p, m, err := pickArg(r, args[0])
+			if err != nil {
+				return err
+			}
+			mod, _, err := r.Module(p.Version.Module())
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return a.json(map[string]any{"module": mod.Module, "version": m, "state": cmp.Or(p.State, schema.Active)})
+			}
+			return a.showVersion(r, mod, p, m)
+		},
+	}
+	f.register(cmd)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "write JSON")
+	return cmd
+}
+
+func (a *app) showVersion(r *registry.Registry, mod *registry.Module, p registry.Picked, m *schema.ModuleVersion) error {
+	fmt.Fprintf(a.out, "%s@%s  %s\n", mod.Name, p.Version, cmpOr(m.Description, mod.Description))
+	for _, w := range p.Warnings {
+		a.say("warning: %s", w)
+	}
+	t := a.table()
+	for _, in := range m.Inputs {
+		t.row("  input", in.Name, typeText(string(in.Value.Type), in.Value.Format, in.Value.Optional), in.Value.Description)
+	}
+	for _, e := range m.Params {
+		typ := typeText(e.Value.TypeName(), "", e.Value.Optional)
+		if e.Value.Default != nil {
+			typ += " = " + schema.JSON(e.Value.Default)
+		}
+		t.row("  param", e.Name, typ, e.Value.Description)
+	}
+	for _, e := range m.Secrets {
+		t.row("  secret", e.Name, typeText("", "", e.Value.Optional), e.Value.Description)
+	}
+	for _, o := range m.Outputs {
+		t.row("  output", o.Name, typeText(o.Value.TypeName(), o.Value.Format, o.Value.Optional), o.Value.Description)
+	}
+	if err := t.flush(); err != nil {
+		return err
+	}
+	t = a.table()
+	t.row("created", m.Created.Value)
+	t.row("version digest", string(m.Digest))
+	if m.Snapshot != nil {
+		t.row("snapshot", string(m.Snapshot.Digest))
+	}
+	if len(mod.Owners) > 0 {
+		t.row("owners", strings.Join(mod.Owners, ", "))
+	}
+	var versions []string
+	for _, v := range mod.Versions {
+		text := v.String()
+		if v.State != "" {
+			text += " (" + string(v.State) + ")"
+		}
+		versions = append(versions, text)
+	}
+	t.row("versions", strings.Join(versions, ", "))
+	if err := t.flush(); err != nil {
+		return err
+	}
+	fmt.Fprintf(a.out, "use it:\n%s", indentText(stepText(r.Name, mod.Name, "^"+majorOf(p.Version), m, nil), "  "))
+	return nil
+}
+
+func typeText(typ, format string, optional bool) string {
+	s := typ
+	if format != "" {
+		s += " " + format
+	}
+	if optional {
+		s += " (optional)"
+	}
+	return strings.TrimSpace(s)
+}
+
+func (a *app) diffCmd() *cobra.Command {
+	var f registryFlag
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "diff MODULE A B",
+		Short: "Tell what changed between two versions, and the bump it needs",
+		Args:  argCount(3, 3, "a module and two versions"),
+		RunE: func(_ *cobra.Command, args []string) error {
+			r, err := f.open()
+			if err != nil {
+				return err
+			}
+			pa, ma, err := pickArg(r, args[0]+"@"+args[1])
+			if err != nil {
+				return err
+			}
+			pb, mb, err := pickArg(r, args[0]+"@"+args[2])
+			if err != nil {
+				return err
+			}
+			d := registry.Compare(ma, mb)
+			least := registry.Least(pa.Number, d)
+			if asJSON {
+				return a.json(map[string]any{"module": args[0], "from": pa.Version.String(), "to": pb.Version.String(), "changes": append([]registry.Change{}, d.Changes...), "least": least, "chosen": registry.Raised(pa.Number, pb.Number)})
+			}
+			fmt.Fprint(a.out, d.Table())
+			fmt.Fprintf(a.out, "from %s to %s is a %s step; the least is %s\n", pa.Version, pb.Version, registry.Raised(pa.Number, pb.Number), least)
+			return nil
+		},
+	}
+	f.register(cmd)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "write JSON")
+	return cmd
+}

@@ -1,0 +1,279 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/modyard/modyard/registry"
+	"github.com/modyard/modyard/runner"
+	"github.com/modyard/modyard/schema"
+)
+
+// planFlags are the flags of all commands that make a plan.
+type planFlags struct {
+	set, inputs   []string
+	locked        bool
+	upgrade       []string
+	noLock        bool
+	allowDisabled bool
+	registry      string
+}
+
+func (f *planFlags) register(cmd *cobra.Command) {
+	fl := cmd.Flags()
+	fl.StringArrayVar(&f.set, "set", nil, "set a param of the pipeline: `NAME=VALUE`")
+	fl.StringArrayVar(&f.set, "param", nil, "the same as --set, for running one module")
+	fl.StringArrayVar(&f.inputs, "input", nil, "give an input of the pipeline: `NAME=PATH`")
+	fl.BoolVar(&f.locked, "locked", false, "refuse a step that the lock does not have as it is")
+	fl.BoolVar(&f.allowDisabled, "allow-disabled", false, "let a step that names a disabled version have it")
+	fl.StringVar(&f.registry, "registry", "", "the registry of a module that is run by name (default: the one around this folder)")
+}
+
+// planned is a pipeline with its plan and what it was made from.
+type planned struct {
+	pipeline *schema.Pipeline
+	plan     *runner.Plan
+	resolver *resolver
+	lock     *schema.Lock
+}
+
+// plan reads a pipeline, or makes one of a module's name, and resolves it.
+func (a *app) plan(ctx context.Context, target string, f *planFlags) (*planned, error) {
+	params, err := assignments("--set", f.set)
+	if err != nil {
+		return nil, err
+	}
+	inputs, err := assignments("--input", f.inputs)
+	if err != nil {
+		return nil, err
+	}
+	p := &planned{}
+	opt := runner.PlanOptions{Dir: filepath.Dir(target), Params: params, Inputs: inputs, Env: a.lookup}
+	if isFile(target) {
+		err = p.readFile(target, f)
+	} else {
+		err = p.readModule(target, f)
+		opt.Dir = "."
+	}
+	if err != nil {
+		return nil, err
+	}
+	p.resolver.set.AllowDisabled = f.allowDisabled
+	plan, diags, err := runner.NewPlan(ctx, p.pipeline, p.resolver, opt)
+	if err != nil {
+		return nil, err
+	}
+	if err := diags.Err(); err != nil {
+		return nil, err
+	}
+	p.plan = plan
+	return p, nil
+}
+
+// isFile tells a pipeline's file from a module's name.
+func isFile(target string) bool {
+	ext := filepath.Ext(target)
+	return ext == ".yaml" || ext == ".yml" || strings.ContainsRune(target, filepath.Separator) && fileExists(target)
+}
+
+func fileExists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}
+
+func (p *planned) readFile(file string, f *planFlags) error {
+	pipeline, err := loadPipeline(file)
+	if err != nil {
+		return err
+	}
+	p.pipeline = pipeline
+	if p.resolver, err = openRegistries(pipeline.Registries, filepath.Dir(file)); err != nil {
+		return err
+	}
+	set := p.resolver.set
+	set.Locked = f.locked
+	if !f.noLock {
+		if p.lock, err = loadLock(lockFile(file)); err != nil {
+			return err
+		}
+	}
+	if p.lock == nil && f.locked {
+		return &hinted{fmt.Sprintf("there is no lock %s", lockFile(file)), "modyard lock " + file}
+	}
+	set.Lock = p.lock
+	if len(f.upgrade) > 0 {
+		set.Upgrade = func(step string) bool { return slices.Contains(f.upgrade, step) || slices.Contains(f.upgrade, "*") }
+	}
+	return nil
+}
+
+// readModule makes a pipeline of one step: the module, its interface as the
+// pipeline's.
+func (p *planned) readModule(target string, f *planFlags) error {
+	ref, err := schema.ParseModuleRef(target)
+	if err != nil {
+		return &usageError{fmt.Errorf("%q is neither a pipeline's file nor a module's name", target), "modyard run PIPELINE.yaml, or modyard run MODULE@VERSION in a registry"}
+	}
+	dir := f.registry
+	if dir == "" {
+		if dir, err = findRegistry("."); err != nil {
+			return err
+		}
+	}
+	reg, err := loadRegistry(dir)
+	if err != nil {
+		return err
+	}
+	if ref.Registry != "" && ref.Registry != reg.Name {
+		return &hinted{fmt.Sprintf("the registry in %s is named %q, not %q", dir, reg.Name, ref.Registry), "name its folder: --registry DIR"}
+	}
+	ref.Registry = reg.Name
+	p.resolver = &resolver{set: &registry.Set{Registries: map[string]*registry.Registry{reg.Name: reg}}, folders: map[string]schema.Digest{}}
+	choice, err := p.resolver.set.Pick("", ref)
+	if err != nil {
+		return err
+	}
+	p.pipeline = onePipeline(ref, choice.Manifest)
+	return nil
+}
+
+// onePipeline wraps a module into a pipeline with the module's interface.
+func onePipeline(ref schema.ModuleRef, m *schema.ModuleVersion) *schema.Pipeline {
+	step := schema.Step{Module: schema.Text{Value: ref.String()}}
+	pl := &schema.Pipeline{Name: ref.Name, Params: m.Params}
+	for _, in := range m.Inputs {
+		pl.Inputs = append(pl.Inputs, schema.Entry[schema.PipelineInput]{Name: in.Name, Value: schema.PipelineInput{Input: in.Value}})
+		step.Inputs = append(step.Inputs, schema.Entry[schema.Text]{Name: in.Name, Value: schema.Text{Value: "${{ inputs." + in.Name + " }}"}})
+	}
+	for _, e := range m.Params {
+		step.Params = append(step.Params, schema.Entry[schema.Arg]{Name: e.Name, Value: schema.Arg{Value: "${{ params." + e.Name + " }}"}})
+	}
+	for _, e := range m.Secrets {
+		step.Secrets = append(step.Secrets, schema.Entry[schema.Text]{Name: e.Name, Value: schema.Text{Value: "${{ secrets." + e.Name + " }}"}})
+	}
+	for _, o := range m.Outputs {
+		pl.Outputs = append(pl.Outputs, schema.Entry[schema.Text]{Name: o.Name, Value: schema.Text{Value: "${{ steps." + ref.Name + ".outputs." + o.Name + " }}"}})
+	}
+	pl.Steps = schema.Map[schema.Step]{{Name: ref.Name, Value: step}}
+	return pl
+}
+
+// loadPipeline reads a pipeline that has no errors.
+func loadPipeline(file string) (*schema.Pipeline, error) {
+	data, err := readManifest(file, schema.MaxPipeline)
+	if err != nil {
+		return nil, err
+	}
+	p, diags := schema.ParsePipeline(filepath.ToSlash(file), data)
+	return p, diags.Err()
+}
+
+func loadLock(file string) (*schema.Lock, error) {
+	data, err := readManifest(file, schema.MaxPipeline)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	l, diags := schema.ParseLock(filepath.ToSlash(file), data)
+	return l, diags.Err()
+}
+
+// readManifest reads a file, one byte more than the limit at most, so that the
+// parser can say that it is too long.
+func readManifest(file string, limit int64) ([]byte, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read %s: %w", file, unwrapPath(err))
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return nil, fmt.Errorf("cannot read %s: %w", file, unwrapPath(err))
+	}
+	return data, nil
+}
+
+// unwrapPath drops the operation and path of a file error, which the message
+// has already.
+func unwrapPath(err error) error {
+	if pe, ok := errors.AsType[*fs.PathError](err); ok {
+		return pe.Err
+	}
+	return err
+}
+
+// assignments reads NAME=VALUE flags.
+func assignments(flag string, list []string) (map[string]string, error) {
+	out := map[string]string{}
+	for _, s := range list {
+		name, value, ok := strings.Cut(s, "=")
+		if !ok || !schema.ValidIdent(name) {
+			return nil, usagef("%s %q is not NAME=VALUE", flag, s)
+		}
+		out[name] = value
+	}
+	return out, nil
+}
+
+// lockFile is where the lock of a pipeline is: FILE.lock.yaml beside FILE.yaml.
+func lockFile(pipeline string) string {
+	return strings.TrimSuffix(pipeline, filepath.Ext(pipeline)) + ".lock.yaml"
+}
+
+// findRegistry finds the registry around a folder.
+func findRegistry(dir string) (string, error) {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return "", err
+	}
+	for up := abs; ; up = filepath.Dir(up) {
+		if fileExists(filepath.Join(up, registry.ManifestFile)) {
+			if rel, err := filepath.Rel(abs, up); err == nil {
+				return filepath.Join(dir, rel), nil
+			}
+			return up, nil
+		}
+		if up == filepath.Dir(up) {
+			return "", fmt.Errorf("%s: %w", dir, registry.ErrNoRegistry)
+		}
+	}
+}
+
+// loadRegistry opens a registry whose own manifest has no errors.
+func loadRegistry(dir string) (*registry.Registry, error) {
+	r, diags, err := registry.Open(os.DirFS(dir), filepath.ToSlash(dir))
+	if err != nil {
+		return nil, err
+	}
+	r.Dir = dir
+	return r, diags.Err()
+}
+
+// registryFlag is the flag of the commands that work on one registry.
+type registryFlag struct{ dir string }
+
+func (f *registryFlag) register(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.dir, "registry", "", "the registry's folder (default: the one around this folder)")
+}
+
+func (f *registryFlag) open() (*registry.Registry, error) {
+	dir := f.dir
+	if dir == "" {
+		var err error
+		if dir, err = findRegistry("."); err != nil {
+			return nil, err
+		}
+	}
+	return loadRegistry(dir)
+}

@@ -1,0 +1,538 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/modyard/modyard/registry/git"
+	"github.com/modyard/modyard/registry/snapshot"
+	"github.com/modyard/modyard/schema"
+)
+
+// CheckOptions say how much is checked. The zero value checks a whole
+// registry, without rehashing the sources of versions that git already has.
+type CheckOptions struct {
+	// Base is a git revision: what it has is published. Only what changed
+	// since is read in depth. Default "": everything is read, and what the
+	// last commit has counts as published.
+	Base string
+	// Deep rehashes the source of every version.
+	Deep bool
+	// Fix fills in what can be computed.
+	Fix bool
+	// Now is the time that nothing may have been created after. Default: the clock.
+	Now time.Time
+	// Display begins the names of files in diagnostics. Default: the folder.
+	Display string
+}
+
+// Checked is what a check found.
+type Checked struct {
+	Registry    *Registry
+	Diagnostics schema.Diagnostics
+	Modules     int        // modules read
+	Versions    int        // versions read
+	Added       []Addition // with a base: the versions that are new
+	Fixed       []string   // files written by Fix
+	Nested      []*schema.ModuleVersion
+}
+
+// Addition is a version that the base does not have.
+type Addition struct {
+	Module, Version string
+	From            string // the nearest lower version, or ""
+	Difference      Difference
+	Least, Chosen   Bump
+}
+
+// Check applies the rules to the registry in dir. The error tells of a failure
+// to check; problems in the registry are diagnostics.
+func Check(ctx context.Context, dir string, opt CheckOptions) (*Checked, error) {
+	if opt.Now.IsZero() {
+		opt.Now = time.Now()
+	}
+	if opt.Display == "" {
+		opt.Display = filepath.ToSlash(dir)
+	}
+	if opt.Fix {
+		fixed, err := fix(ctx, dir, opt)
+		if err != nil {
+			return nil, err
+		}
+		opt.Fix = false
+		res, err := Check(ctx, dir, opt)
+		if res != nil {
+			res.Fixed = fixed
+		}
+		return res, err
+	}
+	c, err := newChecker(ctx, dir, opt)
+	if err != nil {
+		return nil, err
+	}
+	return c.run(ctx)
+}
+
+type checker struct {
+	opt  CheckOptions
+	reg  *Registry
+	base *base // what is published
+	res  *Checked
+	mu   sync.Mutex
+}
+
+func newChecker(ctx context.Context, dir string, opt CheckOptions) (*checker, error) {
+	r, diags, err := Open(os.DirFS(dir), opt.Display)
+	if err != nil {
+		return nil, err
+	}
+	r.Dir = dir
+	b, err := readBase(ctx, dir, opt.Base)
+	if err != nil {
+		return nil, err
+	}
+	return &checker{opt: opt, reg: r, base: b, res: &Checked{Registry: r, Diagnostics: diags}}, nil
+}
+
+// run checks the modules, several at a time.
+func (c *checker) run(ctx context.Context) (*Checked, error) {
+	names := c.reg.Names()
+	if c.opt.Base != "" {
+		names = slices.DeleteFunc(slices.Clone(names), func(n string) bool { return !c.base.touched(n) })
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	for _, n := range names {
+		g.Go(func() error {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			return c.module(ctx, n)
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	c.gone()
+	if err := c.codeowners(); err != nil {
+		return nil, err
+	}
+	res := c.res
+	slices.SortFunc(res.Added, func(a, b Addition) int {
+		return cmpStrings(a.Module, b.Module, a.Version, b.Version)
+	})
+	slices.SortFunc(res.Nested, func(a, b *schema.ModuleVersion) int { return cmpStrings(a.File, b.File) })
+	res.Diagnostics.Sort()
+	return res, nil
+}
+
+// gone reports published files that are no longer there.
+func (c *checker) gone() {
+	if c.opt.Base == "" {
+		return
+	}
+	for _, p := range c.base.deleted {
+		if isVersionFile(p) {
+			c.res.Diagnostics.Add(c.reg.file(p), schema.Pos{}, schema.RuleImmutable,
+				"git checkout "+c.opt.Base+" -- "+path.Join(c.base.prefix, p)+", and disable it: modyard disable MODULE@VERSION --reason …",
+				"the published version was deleted")
+		}
+	}
+}
+
+func isVersionFile(p string) bool {
+	ok, _ := path.Match(modulesDir+"/*/"+versionsDir+"/*.yaml", p)
+	return ok
+}
+
+// moduleCheck is the check of one module.
+type moduleCheck struct {
+	*checker
+	m     *Module
+	diags schema.Diagnostics
+}
+
+func (c *checker) module(ctx context.Context, name string) error {
+	m, diags, err := c.reg.Module(name)
+	if err != nil {
+		return err
+	}
+	mc := &moduleCheck{checker: c, m: m, diags: slices.Clone(diags)}
+	mc.lifecycle()
+	var read int
+	var added []Addition
+	var nested []*schema.ModuleVersion
+	for _, v := range m.Versions {
+		published := c.base.has(v.path)
+		if c.opt.Base != "" && published && !c.base.changed(v.path) && !c.opt.Deep {
+			continue
+		}
+		read++
+		manifest, vdiags, err := v.Manifest()
+		if err != nil {
+			return err
+		}
+		mc.diags = append(mc.diags, vdiags...)
+		if manifest == nil || vdiags.Err() != nil {
+			continue
+		}
+		mc.immutable(v)
+		mc.created(v, manifest)
+		if err := mc.nested(v, manifest); err != nil {
+			return err
+		}
+		if len(manifest.Steps) > 0 {
+			nested = append(nested, manifest)
+		}
+		a, err := mc.bump(v, manifest)
+		if err != nil {
+			return err
+		}
+		if c.opt.Base != "" && !published {
+			added = append(added, a)
+		}
+		if err := mc.source(ctx, v, manifest); err != nil {
+			return err
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.res.Diagnostics = append(c.res.Diagnostics, mc.diags...)
+	c.res.Modules++
+	c.res.Versions += read
+	c.res.Added = append(c.res.Added, added...)
+	c.res.Nested = append(c.res.Nested, nested...)
+	return nil
+}
+
+// lifecycle checks what module.yaml says of versions.
+func (c *moduleCheck) lifecycle() {
+	m := c.m
+	usable := func(pos schema.Pos, number, what string) {
+		v, ok := m.Version(number)
+		switch {
+		case !ok:
+			c.diags.Add(m.File, pos, schema.RuleState, schema.DidYouMean(number, m.numbers()), "%s names version %s, which does not exist", what, number)
+		case v.State == schema.Disabled:
+			c.diags.Add(m.File, pos, schema.RuleState, "", "%s names version %s, which is disabled", what, number)
+		}
+	}
+	if d := m.Default; d.Value != "" {
+		v, ok := m.Version(d.Value)
+		switch {
+		case !ok:
+			c.diags.Add(m.File, d.Pos, schema.RuleDefault, schema.DidYouMean(d.Value, m.numbers()), "the default of %q, version %s, does not exist", m.Name, d.Value)
+		case v.State == schema.Disabled:
+			c.diags.Add(m.File, d.Pos, schema.RuleDefault, "set another one: modyard default "+m.Name+"@VERSION", "the default of %q, version %s, is disabled", m.Name, d.Value)
+		}
+	}
+	for _, e := range m.Module.Versions {
+		if _, ok := m.Version(e.Name); !ok {
+			c.diags.Add(m.File, e.Pos, schema.RuleState, schema.DidYouMean(e.Name, m.numbers()), "version %s does not exist", e.Name)
+		}
+		if e.Value.Use != "" && e.Value.Use != e.Name {
+			usable(e.Value.UsePos, e.Value.Use, "the replacement of "+e.Name)
+		}
+	}
+}
+
+// immutable holds a published version's file against the base.
+func (c *moduleCheck) immutable(v *Version) {
+	if c.opt.Base == "" || !c.base.has(v.path) || !c.base.changed(v.path) {
+		return
+	}
+	c.diags.Add(v.File(), schema.Pos{Line: 1, Col: 1}, schema.RuleImmutable,
+		"undo it: git checkout "+c.opt.Base+" -- "+path.Join(c.base.prefix, v.path)+"; then modyard new version "+c.m.Name,
+		"version %s of %q is published and was changed", v, c.m.Name)
+}
+
+func (c *moduleCheck) created(v *Version, m *schema.ModuleVersion) {
+	const hint = "modyard check --fix sets it"
+	pos := m.Created.Pos
+	if m.Created.Value == "" {
+		c.diags.Add(m.File, m.Version.Pos, schema.RuleCreated, hint, "version %s does not say when it was created", v)
+		return
+	}
+	t := v.Created()
+	switch {
+	case t.IsZero():
+		c.diags.Add(m.File, pos, schema.RuleCreated, hint, "created is no date: %q", m.Created.Value)
+	case t.After(c.opt.Now.Add(time.Minute)):
+		c.diags.Add(m.File, pos, schema.RuleCreated, hint, "created lies in the future")
+	case c.opt.Base != "" && !c.base.has(v.path):
+		for _, o := range c.m.Versions {
+			if c.base.has(o.path) && !t.After(o.Created()) {
+				c.diags.Add(m.File, pos, schema.RuleCreated, hint, "created is not later than that of version %s, which is published", o)
+				return
+			}
+		}
+	}
+}
+
+// bump compares a version with the nearest lower one and, within its major,
+// the nearest higher.
+func (c *moduleCheck) bump(v *Version, m *schema.ModuleVersion) (Addition, error) {
+	a := Addition{Module: c.m.Name, Version: v.String()}
+	lower, higher := neighbours(c.m.Versions, v)
+	if lower != nil {
+		a.From = lower.String()
+		lm, _, err := lower.Manifest()
+		if err != nil {
+			return a, err
+		}
+		if lm != nil {
+			a.Difference = Compare(lm, m)
+			a.Least, a.Chosen = Least(lower.Number, a.Difference), Raised(lower.Number, v.Number)
+			c.tooSmall(m, lower, v, a.Difference, "raise it: "+Next(lower.Number, a.Least).String()+" is the least")
+		}
+	}
+	if higher != nil && c.opt.Base != "" && !c.base.has(v.path) {
+		hm, _, err := higher.Manifest()
+		if err != nil {
+			return a, err
+		}
+		if hm != nil {
+			c.tooSmall(m, v, higher, Compare(m, hm), "choose a number from which the step to "+higher.String()+" is large enough")
+		}
+	}
+	return a, nil
+}
+
+// tooSmall reports when the step between two versions is less than their
+// difference needs.
+func (c *moduleCheck) tooSmall(m *schema.ModuleVersion, older, newer *Version, d Difference, hint string) {
+	least, chosen := Least(older.Number, d), Raised(older.Number, newer.Number)
+	if chosen >= least || sameCore(older, newer) {
+		return
+	}
+	worst := d.Of(d.Bump())
+	more := ""
+	if len(worst) > 1 {
+		more = fmt.Sprintf(" and %d more", len(worst)-1)
+	}
+	c.diags.Add(m.File, m.Version.Pos, schema.RuleBump, hint,
+		"from %s to %s the %s version must rise, since %s%s", older, newer, least, worst[0], more)
+}
+
+func sameCore(a, b *Version) bool {
+	return a.Number.Major() == b.Number.Major() && a.Number.Minor() == b.Number.Minor() && a.Number.Patch() == b.Number.Patch()
+}
+
+// neighbours finds the nearest lower version and, within the major, the
+// nearest higher. Pre-releases promise nothing and are passed over.
+func neighbours(versions []*Version, v *Version) (lower, higher *Version) {
+	for _, o := range versions {
+		switch {
+		case !o.Stable():
+		case o.Number.LessThan(v.Number):
+			lower = o
+		case o.Number.GreaterThan(v.Number) && higher == nil && o.Number.Major() == v.Number.Major() && v.Stable():
+			higher = o
+		}
+	}
+	return lower, higher
+}
+
+// nested checks that the steps of a module that is a pipeline are pinned.
+func (c *moduleCheck) nested(v *Version, m *schema.ModuleVersion) error {
+	for _, s := range m.Steps {
+		st := s.Value
+		ref, err := schema.ParseModuleRef(st.Module.Value)
+		if err != nil || st.Transfer {
+			continue
+		}
+		const hint = "modyard check --fix pins it"
+		if !exact(ref.Selector) {
+			c.diags.Add(m.File, st.Module.Pos, schema.RuleNested, hint, "step %q does not name an exact version: %q", s.Name, ref)
+			continue
+		}
+		if st.Digest.Value == "" {
+			c.diags.Add(m.File, st.Module.Pos, schema.RuleNested, hint, "step %q has no version digest", s.Name)
+		}
+		if ref.Registry != "" {
+			if _, ok := m.Registries.Get(ref.Registry); !ok {
+				c.diags.Add(m.File, st.Module.Pos, schema.RuleResolve, schema.DidYouMean(ref.Registry, m.Registries.Names()), "step %q names the registry %q, which is not under registries", s.Name, ref.Registry)
+			}
+			continue
+		}
+		p, err := c.reg.Pick(ref.Name, ref.Selector, PickOptions{AllowDisabled: true})
+		if nf, ok := AsNotFound(err); ok {
+			c.diags.Add(m.File, st.Module.Pos, schema.RuleResolve, nf.Hint, "step %q: %s", s.Name, nf.Message)
+			continue
+		}
+		if _, ok := errors.AsType[*schema.ProblemsError](err); ok {
+			continue // reported with the module itself
+		}
+		if err != nil {
+			return err
+		}
+		pm, _, err := p.Manifest()
+		if err != nil {
+			return err
+		}
+		if pm != nil && st.Digest.Value != "" && string(pm.Digest) != st.Digest.Value {
+			c.diags.Add(m.File, st.Digest.Pos, schema.RuleNested, hint, "the version digest of %s is %s, not %s", ref, pm.Digest.Short(), schema.Digest(st.Digest.Value).Short())
+		}
+	}
+	return nil
+}
+
+// source checks the folder of a version: its digest and what is in it.
+func (c *moduleCheck) source(ctx context.Context, v *Version, m *schema.ModuleVersion) error {
+	s := m.Snapshot
+	if s == nil || s.Origin != "folder" {
+		return nil
+	}
+	folder, ok := v.folder(m)
+	if !ok {
+		c.diags.Add(m.File, s.Folder.Pos, schema.RulePath, "give a folder of this repository", "the folder %q is outside the registry", s.Folder.Value)
+		return nil
+	}
+	if s.Digest == "" {
+		c.diags.Add(m.File, s.Pos, schema.RuleDigest, "modyard check --fix computes it", "version %s has no snapshot digest", v)
+	}
+	old := c.base.has(v.path) && !c.base.changed(v.path)
+	if !c.opt.Deep && (old || v != c.m.Versions[len(c.m.Versions)-1] && c.opt.Base == "") {
+		return nil
+	}
+	dir := filepath.Join(c.reg.Dir, filepath.FromSlash(folder))
+	tree, err := snapshot.Folder(dir)
+	if err != nil {
+		if old && errors.Is(err, os.ErrNotExist) {
+			return c.history(ctx, v, m, folder)
+		}
+		for _, p := range problems(err) {
+			c.diags.Add(m.File, s.Folder.Pos, schema.RuleSnapshot, p.Hint, "%q in the folder %q %s", p.Path, s.Folder.Value, p.Message)
+		}
+		if errors.Is(err, os.ErrNotExist) {
+			c.diags.Add(m.File, s.Folder.Pos, schema.RuleSnapshot, "", "the folder %q does not exist", s.Folder.Value)
+		} else if len(problems(err)) == 0 {
+			c.diags.Add(m.File, s.Folder.Pos, schema.RuleSnapshot, "", "the folder %q cannot be read: %v", s.Folder.Value, err)
+		}
+		return nil
+	}
+	digest, err := tree.Digest(ctx)
+	if err != nil {
+		return fmt.Errorf("cannot hash %s: %w", dir, err)
+	}
+	if s.Digest != "" && digest != s.Digest {
+		if old {
+			return c.history(ctx, v, m, folder)
+		}
+		c.diags.Add(m.File, s.Pos, schema.RuleDigest, "modyard check --fix computes it", "the digest of %q is %s, not %s", s.Folder.Value, digest.Short(), s.Digest.Short())
+	}
+	c.contents(m, tree, dir)
+	return nil
+}
+
+// history rehashes the source of a published version where git has it.
+func (c *moduleCheck) history(ctx context.Context, v *Version, m *schema.ModuleVersion, folder string) error {
+	digest, err := c.base.historic(ctx, v.path, folder)
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case err != nil:
+		c.diags.Add(m.File, m.Snapshot.Pos, schema.RuleDigest, "its source is lost: disable the version", "the source of version %s is neither in the folder nor in git: %v", v, err)
+	case digest != m.Snapshot.Digest:
+		c.diags.Add(m.File, m.Snapshot.Pos, schema.RuleDigest, "its source is lost: disable the version", "the digest of the commit that added version %s is %s, not %s", v, digest.Short(), m.Snapshot.Digest.Short())
+	}
+	return nil
+}
+
+func problems(err error) []*snapshot.ProblemError {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		var out []*snapshot.ProblemError
+		for _, e := range joined.Unwrap() {
+			out = append(out, problems(e)...)
+		}
+		return out
+	}
+	if p, ok := errors.AsType[*snapshot.ProblemError](err); ok {
+		return []*snapshot.ProblemError{p}
+	}
+	return nil
+}
+
+// folder is the path in the registry of the version's folder.
+func (v *Version) folder(m *schema.ModuleVersion) (string, bool) {
+	p := path.Join(path.Dir(v.path), m.Snapshot.Folder.Value)
+	return p, p != ".." && !path.IsAbs(p) && (len(p) < 3 || p[:3] != "../")
+}
+
+// Folder is the folder of the version's snapshot on this disk, or "" when it
+// has none.
+func (v *Version) Folder() string {
+	m, _, _ := v.Manifest()
+	if m == nil || m.Snapshot == nil || m.Snapshot.Origin != "folder" || v.module.reg.Dir == "" {
+		return ""
+	}
+	p, ok := v.folder(m)
+	if !ok {
+		return ""
+	}
+	return filepath.Join(v.module.reg.Dir, filepath.FromSlash(p))
+}
+
+// Source gives the tree of the version's snapshot: the folder when its digest
+// fits, else the commit that added the version. The tree is to be checked
+// against the digest when it is used. The error says where it was looked for.
+func (v *Version) Source(ctx context.Context) (*snapshot.Tree, error) {
+	m, _, err := v.Manifest()
+	if err != nil {
+		return nil, err
+	}
+	dir := v.Folder()
+	if dir == "" {
+		return nil, fmt.Errorf("the snapshot of %s@%s is in no folder of this disk", v.Module(), v)
+	}
+	looked := "the folder " + dir
+	if t, err := snapshot.Folder(dir); err == nil {
+		d, err := t.Digest(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if d == m.Snapshot.Digest {
+			return t, nil
+		}
+		looked += " (which has " + d.Short() + ")"
+	}
+	repo, err := git.Open(ctx, v.module.reg.Dir)
+	if err != nil {
+		return nil, v.lost(m, looked, err)
+	}
+	b := &base{repo: repo}
+	if b.prefix, err = repo.Rel(v.module.reg.Dir); err != nil {
+		return nil, err
+	}
+	folder, _ := v.folder(m)
+	t, commit, err := b.tree(ctx, v.path, folder)
+	if err != nil {
+		return nil, v.lost(m, looked+" and in git's history", err)
+	}
+	if d, err := t.Digest(ctx); err != nil || d != m.Snapshot.Digest {
+		if err == nil {
+			err = fmt.Errorf("it has %s there", d.Short())
+		}
+		return nil, v.lost(m, looked+fmt.Sprintf(" and in commit %.12s, which added the version", commit), err)
+	}
+	return t, nil
+}
+
+func (v *Version) lost(m *schema.ModuleVersion, looked string, err error) error {
+	return fmt.Errorf("the snapshot %s of %s@%s is not to be found; looked in %s: %w", m.Snapshot.Digest.Short(), v.Module(), v, looked, err)
+}
+
+func exact(selector string) bool {
+	_, err := strictVersion(selector)
+	return err == nil
+}

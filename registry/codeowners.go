@@ -1,0 +1,107 @@
+package registry
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"github.com/modyard/modyard/schema"
+)
+
+// The part of CODEOWNERS that modyard keeps stands between these lines.
+const (
+	ownersBegin = "# modyard: owners of the modules, kept by `modyard check --fix`\n"
+	ownersEnd   = "# modyard: end\n"
+)
+
+// ownersFile is where GitHub reads CODEOWNERS: .github of the repository.
+func (c *checker) ownersFile() string {
+	root := c.reg.Dir
+	if c.base.repo != nil {
+		root = c.base.repo.Root
+	}
+	return filepath.Join(root, ".github", "CODEOWNERS")
+}
+
+// ownersBlock is what CODEOWNERS must hold; "" when no module has owners.
+func (c *checker) ownersBlock() (string, error) {
+	var b strings.Builder
+	for _, n := range c.reg.Names() {
+		m, _, err := c.reg.Module(n)
+		if err != nil {
+			return "", err
+		}
+		if len(m.Owners) == 0 {
+			continue
+		}
+		fmt.Fprintf(&b, "/%s/", path.Join(c.base.prefix, modulesDir, n))
+		for _, o := range m.Owners {
+			b.WriteString(" @" + o)
+		}
+		b.WriteByte('\n')
+	}
+	if b.Len() == 0 {
+		return "", nil
+	}
+	return ownersBegin + b.String() + ownersEnd, nil
+}
+
+func (c *checker) codeowners() error {
+	if c.opt.Base != "" && !c.ownersTouched() {
+		return nil
+	}
+	want, err := c.ownersBlock()
+	if err != nil {
+		return err
+	}
+	have, err := readOwners(c.ownersFile())
+	if err != nil {
+		return err
+	}
+	_, got, _ := splitOwners(have)
+	if string(got) != want {
+		name := c.ownersFile()
+		if rel, err := filepath.Rel(c.reg.Dir, name); err == nil {
+			name = c.reg.file(filepath.ToSlash(rel))
+		}
+		c.res.Diagnostics.Add(name, schema.Pos{}, schema.RuleCodeowners, "modyard check --fix writes it", "CODEOWNERS does not name the owners of the modules as their module.yaml do")
+	}
+	return nil
+}
+
+// ownersTouched reports whether a module.yaml or CODEOWNERS changed.
+func (c *checker) ownersTouched() bool {
+	for p := range c.base.diff {
+		if path.Base(p) == ModuleFile || path.Base(p) == "CODEOWNERS" {
+			return true
+		}
+	}
+	return false
+}
+
+func readOwners(file string) ([]byte, error) {
+	data, err := os.ReadFile(file)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("cannot read CODEOWNERS: %w", err)
+	}
+	return data, nil
+}
+
+// splitOwners finds the part that modyard keeps.
+func splitOwners(data []byte) (before, block, after []byte) {
+	i := bytes.Index(data, []byte(ownersBegin))
+	if i < 0 {
+		return data, nil, nil
+	}
+	j := bytes.Index(data[i:], []byte(ownersEnd))
+	if j < 0 {
+		return data[:i], data[i:], nil
+	}
+	end := i + j + len(ownersEnd)
+	return data[:i], data[i:end], data[end:]
+}

@@ -1,0 +1,218 @@
+// Package git reads repositories through the git command line, which alone
+// does partial clones, sparse folders and every transport rightly.
+package git
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// Errors that callers tell apart.
+var (
+	ErrNoGit        = errors.New("git is not installed")
+	ErrNoRepository = errors.New("no git repository")
+	ErrNoRevision   = errors.New("no such revision")
+)
+
+// maxOutput bounds what one git command may print, in bytes.
+const maxOutput = 256 << 20
+
+// Repo is a repository with a working tree.
+type Repo struct {
+	Root string // the working tree's root, absolute, links resolved
+}
+
+// Open finds the repository that dir is in.
+func Open(ctx context.Context, dir string) (*Repo, error) {
+	out, err := (&Repo{Root: dir}).Output(ctx, "rev-parse", "--show-toplevel")
+	if err != nil {
+		if errors.Is(err, ErrNoGit) {
+			return nil, err
+		}
+		return nil, fmt.Errorf("%s: %w", dir, ErrNoRepository)
+	}
+	return &Repo{Root: filepath.FromSlash(strings.TrimSpace(string(out)))}, nil
+}
+
+// Rel gives the path of an existing file or folder from the root, with /.
+func (r *Repo) Rel(path string) (string, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
+	}
+	// The last element may be gone from the working tree; its folder's links count.
+	for dir, rest := abs, ""; ; dir, rest = filepath.Dir(dir), filepath.Join(filepath.Base(dir), rest) {
+		if real, err := filepath.EvalSymlinks(dir); err == nil {
+			abs = filepath.Join(real, rest)
+			break
+		}
+		if dir == filepath.Dir(dir) {
+			break
+		}
+	}
+	rel, err := filepath.Rel(r.Root, abs)
+	if err != nil || rel == ".." || strings.HasPrefix(rel, ".."+string(filepath.Separator)) {
+		return "", fmt.Errorf("%s is not in the repository %s", path, r.Root)
+	}
+	return filepath.ToSlash(rel), nil
+}
+
+// Output runs git in the root and returns what it prints.
+func (r *Repo) Output(ctx context.Context, args ...string) ([]byte, error) {
+	cmd := r.command(ctx, args...)
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &limited{w: &out, left: maxOutput}, &limited{w: &errs, left: 1 << 16}
+	if err := cmd.Run(); err != nil {
+		return nil, explain(ctx, args, err, errs.String())
+	}
+	return out.Bytes(), nil
+}
+
+// Commit resolves a revision to the hash of its commit.
+func (r *Repo) Commit(ctx context.Context, rev string) (string, error) {
+	out, err := r.Output(ctx, "rev-parse", "--verify", "--quiet", "--end-of-options", rev+"^{commit}")
+	if err != nil {
+		if errors.Is(err, ErrNoGit) || ctx.Err() != nil {
+			return "", err
+		}
+		return "", fmt.Errorf("%q: %w", rev, ErrNoRevision)
+	}
+	return strings.TrimSpace(string(out)), nil
+}
+
+func (r *Repo) command(ctx context.Context, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, "git", append([]string{"-c", "core.quotepath=off", "-c", "core.fsmonitor=false"}, args...)...)
+	cmd.Dir = r.Root
+	cmd.Env = append(environ(), "LC_ALL=C", "GIT_OPTIONAL_LOCKS=0", "GIT_TERMINAL_PROMPT=0")
+	return cmd
+}
+
+// environ is the environment without what would point git elsewhere, as the
+// environment of a git hook does.
+func environ() []string {
+	var env []string
+	for _, e := range os.Environ() {
+		switch name, _, _ := strings.Cut(e, "="); name {
+		case "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR":
+		default:
+			env = append(env, e)
+		}
+	}
+	return env
+}
+
+func explain(ctx context.Context, args []string, err error, stderr string) error {
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case errors.Is(err, exec.ErrNotFound):
+		return ErrNoGit
+	}
+	first, _, _ := strings.Cut(strings.TrimSpace(stderr), "\n")
+	return fmt.Errorf("git %s: %w: %s", args[0], err, first)
+}
+
+// TreeEntry is one file of a commit.
+type TreeEntry struct {
+	Mode   string // 100644, 100755, 120000 (a link), 160000 (a submodule)
+	Object string
+	Path   string // from the root, with /
+}
+
+// Tree lists the files of a commit under path, at any depth.
+func (r *Repo) Tree(ctx context.Context, commit, path string) ([]TreeEntry, error) {
+	args := []string{"ls-tree", "-r", "-z", "--full-tree", commit}
+	if path != "" && path != "." {
+		args = append(args, "--", ":(literal)"+path)
+	}
+	out, err := r.Output(ctx, args...)
+	if err != nil {
+		return nil, err
+	}
+	var entries []TreeEntry
+	for line := range strings.SplitSeq(string(out), "\x00") {
+		meta, name, ok := strings.Cut(line, "\t")
+		f := strings.Fields(meta)
+		if !ok || len(f) != 3 {
+			continue
+		}
+		entries = append(entries, TreeEntry{f[0], f[2], name})
+	}
+	return entries, nil
+}
+
+// Blobs reads objects in order; each reader is valid during its call only.
+func (r *Repo) Blobs(ctx context.Context, objects []string, f func(i int, size int64, content io.Reader) error) (err error) {
+	if len(objects) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	cmd := r.command(ctx, "cat-file", "--batch")
+	cmd.Stdin = strings.NewReader(strings.Join(objects, "\n") + "\n")
+	var errs bytes.Buffer
+	cmd.Stderr = &limited{w: &errs, left: 1 << 16}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return explain(ctx, []string{"cat-file"}, err, "")
+	}
+	defer func() {
+		if err != nil {
+			cancel()
+		}
+		if werr := cmd.Wait(); err == nil && werr != nil {
+			err = explain(ctx, []string{"cat-file"}, werr, errs.String())
+		}
+	}()
+	br := bufio.NewReaderSize(stdout, 64<<10)
+	for i := range objects {
+		header, err := br.ReadString('\n')
+		if err != nil {
+			return fmt.Errorf("git cat-file: %w", err)
+		}
+		fields := strings.Fields(header)
+		if len(fields) != 3 || fields[1] != "blob" {
+			return fmt.Errorf("git cat-file: %s", strings.TrimSpace(header))
+		}
+		size, err := strconv.ParseInt(fields[2], 10, 64)
+		if err != nil {
+			return fmt.Errorf("git cat-file: %w", err)
+		}
+		content := io.LimitReader(br, size)
+		if err := f(i, size, content); err != nil {
+			return err
+		}
+		if _, err := io.Copy(io.Discard, content); err != nil {
+			return err
+		}
+		if _, err := br.Discard(1); err != nil {
+			return fmt.Errorf("git cat-file: %w", err)
+		}
+	}
+	return nil
+}
+
+// limited passes on so many bytes and then fails.
+type limited struct {
+	w    io.Writer
+	left int
+}
+
+func (l *limited) Write(p []byte) (int, error) {
+	if l.left -= len(p); l.left < 0 {
+		return 0, errors.New("git printed too much")
+	}
+	return l.w.Write(p)
+}

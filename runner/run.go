@@ -1,0 +1,449 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/modyard/modyard/runner/store"
+	"github.com/modyard/modyard/schema"
+)
+
+// Options say how a plan is run. Store and Compute must be set.
+type Options struct {
+	Store   *store.Store
+	Compute Compute
+	// History is where the run's record and logs are kept. Default: nowhere
+	// but a folder that is removed at the end.
+	History History
+	// Capacity is what steps share. Default: the CPUs of this machine.
+	Capacity Capacity
+	// KeepGoing finishes what does not depend on a failed step.
+	KeepGoing bool
+	// Force names steps that are computed anew; "*" means all.
+	Force []string
+	// From names steps that are computed anew with all that depends on them.
+	From []string
+	// Only names the steps that are run; those that they need are reused.
+	Only []string
+	// Secrets looks up the secrets that the pipeline names. Default: none is set.
+	Secrets func(name string) (string, bool)
+	// Event is told what happens, one call at a time.
+	Event func(Event)
+	// RetryDelay is the wait before the first retry; it doubles with each, up
+	// to 60 times itself. Default 1s.
+	RetryDelay time.Duration
+}
+
+// mode is what a run does with a step.
+type mode int8
+
+const (
+	omit   mode = iota // left out
+	reuse              // its result must be there
+	either             // reused or run
+	force              // run
+)
+
+// execution is one run of a plan.
+type execution struct {
+	plan   *Plan
+	opt    Options
+	rec    *Record
+	leases *leases
+	prep   chan struct{} // bounds how many steps are being prepared at once
+
+	mode    []mode
+	results []*store.Result // by step; a step writes its own
+	params  []map[string]any
+	inputs  map[string]*pipelineData
+
+	envMu sync.Mutex
+	envs  map[string]*envOnce
+
+	earlier sync.Once
+	last    *Record // the run before, for whyNew
+
+	mu     sync.Mutex // of what follows, and of calls to opt.Event
+	failed bool
+}
+
+// pipelineData is an input of the pipeline, hashed once and imported once.
+type pipelineData struct {
+	PlanInput
+	hash, copy sync.Once
+	object     store.Object
+	err        error
+}
+
+type envOnce struct {
+	once sync.Once
+	env  Environment
+	err  error
+}
+
+// Run executes the plan. The record tells what became of each step; the error
+// is one of the world, or the cause when ctx ended. A run whose steps failed
+// has the state Failed and no error.
+func (p *Plan) Run(ctx context.Context, opt Options) (*Record, error) {
+	e, done, err := p.prepare(opt)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	e.emit(Event{Event: "run", Steps: len(p.Steps)})
+	err = e.schedule(ctx)
+	r := e.rec
+	r.Finished = time.Now()
+	switch {
+	case ctx.Err() != nil:
+		r.State, err = Interrupted, context.Cause(ctx)
+	case err != nil:
+		r.State, r.Error = Failed, err.Error()
+	case e.failed:
+		r.State = Failed
+	default:
+		r.State = Done
+		err = e.outputs()
+	}
+	err = errors.Join(err, r.save())
+	e.emit(Event{Event: "finish", State: r.State, Seconds: r.Seconds(), Error: r.Error})
+	return r, err
+}
+
+func (p *Plan) prepare(opt Options) (*execution, func(), error) {
+	if opt.Capacity.CPUs == 0 {
+		opt.Capacity.CPUs = float64(runtime.GOMAXPROCS(0))
+	}
+	if opt.RetryDelay == 0 {
+		opt.RetryDelay = time.Second
+	}
+	n := len(p.Steps)
+	e := &execution{
+		plan: p, opt: opt, leases: newLeases(opt.Capacity),
+		prep: make(chan struct{}, 2*runtime.GOMAXPROCS(0)),
+		mode: make([]mode, n), results: make([]*store.Result, n), params: make([]map[string]any, n),
+		inputs: map[string]*pipelineData{}, envs: map[string]*envOnce{},
+		rec: &Record{Pipeline: p.Name, File: p.File, State: Running, Started: time.Now(), Params: map[string]any{}},
+	}
+	for _, in := range p.Inputs {
+		e.inputs[in.Name] = &pipelineData{PlanInput: in}
+	}
+	for _, v := range p.Params {
+		e.rec.Params[v.Name] = v.Value
+	}
+	diags := e.choose()
+	for _, s := range p.Steps {
+		e.rec.Steps = append(e.rec.Steps, &StepRecord{Name: s.Name, Module: moduleRef(s), State: Waiting})
+		diags = append(diags, e.ready(s)...)
+	}
+	if err := diags.Err(); err != nil {
+		return nil, nil, err
+	}
+	done, err := e.begin()
+	return e, done, err
+}
+
+func moduleRef(s *ModuleStep) string {
+	if s.Module == nil {
+		return ""
+	}
+	return s.Module.Ref
+}
+
+// begin opens the record.
+func (e *execution) begin() (func(), error) {
+	if e.opt.History.Dir == "" {
+		dir, err := os.MkdirTemp("", "modyard-run-")
+		if err != nil {
+			return nil, err
+		}
+		e.rec.ID, e.rec.dir = filepath.Base(dir), dir
+		e.rec.Line = e.rec.ID
+		return func() { os.RemoveAll(dir); e.rec.dir = "" }, nil
+	}
+	var last *Record
+	if slices.ContainsFunc(e.plan.Steps, func(s *ModuleStep) bool { return s.Run.Nondeterministic }) {
+		var err error
+		last, err = e.opt.History.Latest(func(r *Record) bool { return r.Pipeline == e.plan.Name && r.File == e.plan.File })
+		if err != nil {
+			return nil, err
+		}
+	}
+	unlock, err := e.opt.History.begin(e.rec)
+	if err != nil {
+		return nil, err
+	}
+	e.rec.Line = e.rec.ID
+	if last != nil && last.State != Done && last.State != Running {
+		e.rec.Line = last.Line
+	}
+	return unlock, e.rec.save()
+}
+
+// choose decides what the run does with each step.
+func (e *execution) choose() schema.Diagnostics {
+	var diags schema.Diagnostics
+	names := func(option string, list []string) map[int]bool {
+		out := map[int]bool{}
+		for _, name := range list {
+			steps := e.plan.Under(name)
+			if name == "*" {
+				steps = e.plan.Steps
+			}
+			if len(steps) == 0 {
+				diags.Add("", schema.Pos{}, schema.RuleWiring, schema.DidYouMean(name, e.plan.Names()), "%s: there is no step %q", option, name)
+			}
+			for _, s := range steps {
+				out[s.index] = true
+			}
+		}
+		return out
+	}
+	only, from, anew := names("--only", e.opt.Only), names("--from", e.opt.From), names("--force", e.opt.Force)
+	for i, s := range e.plan.Steps {
+		if slices.ContainsFunc(s.Needs, func(n *ModuleStep) bool { return from[n.index] }) {
+			from[i] = true
+		}
+		e.mode[i] = either
+		if len(only) > 0 && !only[i] {
+			e.mode[i] = omit
+		} else if anew[i] || from[i] || s.NoCache {
+			e.mode[i] = force
+		}
+	}
+	for i := len(e.plan.Steps) - 1; i >= 0; i-- {
+		if e.mode[i] != omit {
+			for _, n := range e.plan.Steps[i].Needs {
+				if e.mode[n.index] == omit {
+					e.mode[n.index] = reuse
+				}
+			}
+		}
+	}
+	return diags
+}
+
+// ready checks what can be known of a step before anything runs.
+func (e *execution) ready(s *ModuleStep) schema.Diagnostics {
+	var diags schema.Diagnostics
+	if e.mode[s.index] == omit {
+		return nil
+	}
+	if err := e.opt.Capacity.tooLarge(s.Resources); err != nil {
+		diags.Add(s.file, s.pos, schema.RuleResources, "ask for less, or run it on a larger machine", "step %q cannot run here: %v", s.Name, err)
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Handed)) {
+		decl, _ := s.Secrets.Get(name)
+		if _, set := e.secret(s.Handed[name]); !set && !decl.Optional {
+			diags.Add(s.file, s.pos, schema.RuleSecret, fmt.Sprintf("set it in the environment: export %s=…", s.Handed[name]), "step %q needs the secret %s, which is not set", s.Name, s.Handed[name])
+		}
+	}
+	return diags
+}
+
+func (e *execution) secret(name string) (string, bool) {
+	if e.opt.Secrets == nil {
+		return "", false
+	}
+	return e.opt.Secrets(name)
+}
+
+func (e *execution) emit(ev Event) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.opt.Event != nil {
+		ev.Time, ev.Run = time.Now(), e.rec.ID
+		e.opt.Event(ev)
+	}
+}
+
+// maxInFlight bounds the goroutines of steps that wait for resources.
+const maxInFlight = 1024
+
+// schedule starts every step when what it needs is done.
+func (e *execution) schedule(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	n := len(e.plan.Steps)
+	missing := make([]int, n)
+	dependents := make([][]int, n)
+	var ready []int
+	for i, s := range e.plan.Steps {
+		if e.mode[i] == omit {
+			e.end(i, StepRecord{State: Skipped, Why: "left out"}, nil)
+			continue
+		}
+		for _, d := range s.Needs {
+			if e.mode[d.index] != omit {
+				missing[i]++
+				dependents[d.index] = append(dependents[d.index], i)
+			}
+		}
+		if missing[i] == 0 {
+			ready = append(ready, i)
+		}
+	}
+	type outcome struct {
+		i   int
+		ok  bool
+		err error
+	}
+	outcomes := make(chan outcome, maxInFlight)
+	running := 0
+	var world error
+	var skip func(i int, why string)
+	skip = func(i int, why string) {
+		if e.rec.Steps[i].State != Waiting {
+			return
+		}
+		e.end(i, StepRecord{State: Skipped, Why: why}, nil)
+		for _, d := range dependents[i] {
+			skip(d, why)
+		}
+	}
+	for len(ready) > 0 || running > 0 {
+		stop := world != nil || ctx.Err() != nil || (e.hasFailed() && !e.opt.KeepGoing)
+		for len(ready) > 0 && running < maxInFlight && !stop {
+			i := ready[0]
+			ready = ready[1:]
+			running++
+			go func() {
+				ok, err := e.step(ctx, i)
+				outcomes <- outcome{i, ok, err}
+			}()
+		}
+		if running == 0 {
+			break
+		}
+		o := <-outcomes
+		running--
+		switch {
+		case o.err != nil && world == nil && ctx.Err() == nil:
+			world = o.err
+			cancel(o.err)
+		case o.ok:
+			for _, d := range dependents[o.i] {
+				if missing[d]--; missing[d] == 0 {
+					ready = append(ready, d)
+				}
+			}
+		case o.err == nil:
+			for _, d := range dependents[o.i] {
+				skip(d, fmt.Sprintf("%s failed", e.plan.Steps[o.i].Name))
+			}
+		}
+	}
+	for i, s := range e.rec.Steps {
+		if s.State == Waiting {
+			skip(i, "the run ended before")
+		}
+	}
+	return world
+}
+
+func (e *execution) hasFailed() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.failed
+}
+
+// end records what became of a step and tells of it.
+func (e *execution) end(i int, r StepRecord, ev *Event) {
+	e.mu.Lock()
+	rec := e.rec.Steps[i]
+	r.Name, r.Module = rec.Name, rec.Module
+	if r.Log == "" {
+		r.Log = rec.Log
+	}
+	*rec = r
+	if r.State == Failed {
+		e.failed = true
+	}
+	e.mu.Unlock()
+	if ev == nil {
+		ev = &Event{}
+	}
+	ev.Event, ev.Step, ev.State, ev.Why, ev.Error = "end", r.Name, r.State, r.Why, r.Error
+	ev.Seconds, ev.Attempt, ev.Key, ev.Values = r.Seconds, r.Attempts, string(r.Key), r.Values
+	e.emit(*ev)
+}
+
+// outputs puts the pipeline's outputs beside the record. Large files stay in
+// the store unless they can be cloned: a run writes its data once.
+func (e *execution) outputs() error {
+	for _, o := range e.plan.Outputs {
+		res := e.results[o.From.Step.index]
+		if res == nil {
+			continue
+		}
+		out, written := res.Outputs[o.From.Output]
+		if !written {
+			continue
+		}
+		rec := OutputRecord{Name: o.Name, Type: o.Type}
+		if out.Object == nil {
+			v, err := value(out, o.Spec)
+			if err != nil {
+				return err
+			}
+			rec.Value = v
+		} else {
+			rec.Digest, rec.Size = out.Digest, out.Size
+			if e.opt.History.Dir != "" && out.Size <= maxKept {
+				rec.Path = "outputs/" + fileName(o.Name, o.Type, o.Format)
+				dst := filepath.Join(e.rec.dir, filepath.FromSlash(rec.Path))
+				if err := os.MkdirAll(filepath.Dir(dst), 0o755); err != nil {
+					return fmt.Errorf("cannot keep the output %q: %w", o.Name, err)
+				}
+				if err := e.opt.Store.Copy(*out.Object, dst); err != nil {
+					return fmt.Errorf("cannot keep the output %q: %w", o.Name, err)
+				}
+			}
+		}
+		e.rec.Outputs = append(e.rec.Outputs, rec)
+	}
+	return nil
+}
+
+// maxKept is the greatest output, in bytes, that is copied beside the record.
+const maxKept = 64 << 20
+
+// Export copies the pipeline's outputs into dir, which is made when needed;
+// what stands there under their names is replaced.
+func (r *Record) Export(st *store.Store, dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("cannot write the outputs: %w", err)
+	}
+	for _, o := range r.Outputs {
+		name := o.Name
+		if o.Path != "" {
+			name = filepath.Base(o.Path)
+		}
+		dst := filepath.Join(dir, name)
+		if err := os.RemoveAll(dst); err != nil {
+			return fmt.Errorf("cannot write the output %q: %w", o.Name, err)
+		}
+		var err error
+		if o.Digest == "" {
+			err = os.WriteFile(dst, []byte(schema.Render(o.Value)+"\n"), 0o644)
+		} else {
+			err = st.Copy(store.Object{Digest: o.Digest, Size: o.Size, Folder: o.Type == schema.TypeFolder}, dst)
+		}
+		if err != nil {
+			return fmt.Errorf("cannot write the output %q: %w", o.Name, err)
+		}
+	}
+	return nil
+}
+
+// logName is the log of a step, relative to the record.
+func logName(step string) string { return "logs/" + strings.ReplaceAll(step, "/", ".") + ".log" }

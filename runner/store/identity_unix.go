@@ -1,0 +1,20 @@
+//go:build unix
+
+package store
+
+import (
+	"fmt"
+	"io/fs"
+	"syscall"
+	"time"
+)
+
+// identity tells a file from one that took its place, and when its inode
+// changed last.
+func identity(info fs.FileInfo) (string, time.Time) {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return "", time.Time{}
+	}
+	return fmt.Sprintf("%d:%d", st.Dev, st.Ino), changeTime(st)
+}

@@ -1,0 +1,368 @@
+package schema
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// linter applies the rules that a JSON Schema cannot say and that need nothing
+// but the one file.
+type linter struct {
+	file  string
+	diags Diagnostics
+}
+
+func (l *linter) add(pos Pos, rule Rule, hint, format string, args ...any) {
+	l.diags.Add(l.file, pos, rule, hint, format, args...)
+}
+
+// unique reports names that differ only by case or by - and _.
+func unique[T any](l *linter, what string, m Map[T]) {
+	seen := make(map[string]string, len(m))
+	for _, e := range m {
+		f := Fold(e.Name)
+		if first, dup := seen[f]; dup {
+			l.add(e.Pos, RuleNames, "rename one of them", "the %s %q and %q differ only by case or by - and _", what, clip(first), clip(e.Name))
+			continue
+		}
+		seen[f] = e.Name
+	}
+}
+
+func (l *linter) module(m *Module) {
+	check := func(pos Pos, what string, lc Lifecycle) {
+		if lc.State != "" && lc.Reason == "" {
+			l.add(pos, RuleState, "people who use it will read the reason", "%s is %s without a reason", what, lc.State)
+		}
+		if lc.State == "" && (lc.Reason != "" || lc.Use != "") {
+			l.add(pos, RuleState, "set state: deprecated or state: disabled, or drop the reason", "%s has a reason or a replacement but is active", what)
+		}
+	}
+	check(m.NamePos, "the module", m.Lifecycle)
+	for _, v := range m.Versions {
+		check(v.Pos, "version "+clip(v.Name), v.Value)
+		if v.Value.Use != "" && v.Value.Use == v.Name {
+			l.add(v.Value.UsePos, RuleState, "", "version %s is to be replaced by itself", clip(v.Name))
+		}
+	}
+}
+
+func (l *linter) moduleVersion(m *ModuleVersion) {
+	l.iface(m.Interface)
+	for _, o := range m.Outputs {
+		if m.Run != nil && o.Value.From.Value != "" {
+			l.add(o.Value.From.Pos, RuleInterface, "from is for modules with steps; a command writes its outputs", "output %q has \"from\", but the module has a command", o.Name)
+		}
+		if m.Run == nil && len(m.Steps) > 0 && o.Value.From.Value == "" {
+			l.add(o.Pos, RuleInterface, "write from: ${{ steps.STEP.outputs.NAME }}", "output %q does not say which step it comes from", o.Name)
+		}
+		l.expression(o.Value.From, "steps")
+	}
+	if m.Run != nil {
+		l.run(m.Run, m.Interface, false)
+		if m.Snapshot == nil {
+			l.add(m.Version.Pos, RuleSnapshot, "add snapshot: {folder: ../src}", "the version has a command and no snapshot")
+		}
+		if len(m.Registries) > 0 {
+			l.add(m.Registries[0].Pos, RuleSchema, "registries are for modules with steps", "a module with a command uses no registries")
+		}
+	} else {
+		if m.Snapshot != nil {
+			l.add(m.Snapshot.Pos, RuleSnapshot, "its steps have their own", "a module that is a pipeline has no snapshot")
+		}
+		l.steps(m.Steps, true)
+	}
+	l.snapshot(m.Snapshot)
+}
+
+func (l *linter) iface(i Interface) {
+	unique(l, "inputs", i.Inputs)
+	unique(l, "outputs", i.Outputs)
+	unique(l, "params", i.Params)
+	unique(l, "secrets", i.Secrets)
+	for _, p := range i.Params {
+		l.param(p)
+	}
+	for _, o := range i.Outputs {
+		l.output(o)
+	}
+}
+
+func (l *linter) output(o Entry[Output]) {
+	l.spec("output", o.Name, o.Pos, o.Value.Spec)
+	if o.Value.Format != "" && !o.Value.Type.IsData() && o.Value.Type != "" {
+		l.add(o.Pos, RuleInterface, "drop it: a value has no format", "output %q is a value and has a format", o.Name)
+	}
+}
+
+// spec checks that constraints fit their type.
+func (l *linter) spec(what, name string, pos Pos, s Spec) {
+	element := s.Type
+	if s.Type == TypeList {
+		element = s.items()
+	} else if s.Items != "" && s.Type != "" {
+		l.add(pos, RuleInterface, "items goes with type: list", "%s %q has items, but its type is %s", what, name, s.Type)
+	}
+	numeric := element == TypeInteger || element == TypeNumber
+	bounds := s.Minimum != nil || s.Maximum != nil || s.ExclusiveMinimum != nil || s.ExclusiveMaximum != nil
+	if bounds && !numeric {
+		l.add(pos, RuleInterface, "bounds go with integers and numbers", "%s %q has a bound, but its type is %s", what, name, s.TypeName())
+	}
+	if s.Pattern != "" {
+		if element != TypeString {
+			l.add(pos, RuleInterface, "a pattern goes with strings", "%s %q has a pattern, but its type is %s", what, name, s.TypeName())
+		}
+		if _, err := regexp.Compile(s.Pattern); err != nil {
+			l.add(pos, RuleInterface, "the syntax is RE2's", "the pattern of %s %q is no regular expression: %q", what, name, clip(s.Pattern))
+		}
+	}
+	if s.Type.IsData() && len(s.Enum) > 0 {
+		l.add(pos, RuleInterface, "", "%s %q is a %s and has an enum", what, name, s.Type)
+		return
+	}
+	for _, e := range s.Enum {
+		if _, err := (Spec{Type: element}).Check(e); err != nil && element != "" {
+			l.add(pos, RuleInterface, "", "the enum of %s %q: %v", what, name, err)
+		}
+	}
+}
+
+func (l *linter) param(p Entry[Param]) {
+	l.spec("param", p.Name, p.Pos, p.Value.Spec)
+	if p.Value.Default == nil || p.Value.Type == "" {
+		return
+	}
+	if _, err := p.Value.Check(p.Value.Default); err != nil {
+		l.add(p.Pos, RuleInterface, "", "the default of param %q: %v", p.Name, err)
+	}
+	if p.Value.Optional {
+		l.add(p.Pos, RuleInterface, "drop one of them", "param %q has a default and is optional", p.Name)
+	}
+}
+
+// expression checks one text and returns what it names.
+func (l *linter) expression(t Text, allowed ...string) []Ref {
+	tpl, err := ParseTemplate(t.Value)
+	if err != nil {
+		l.add(t.charOffset(err.Offset), RuleExpression, err.Hint, "%s", err.Message)
+		return nil
+	}
+	refs := tpl.Refs()
+	for _, r := range refs {
+		if !slices.Contains(allowed, r.Context) {
+			l.add(t.charOffset(r.Offset), RuleExpression, contextHint(r.Context, allowed),
+				"%s cannot stand here", r.Expr())
+		}
+	}
+	return refs
+}
+
+func contextHint(context string, allowed []string) string {
+	switch {
+	case context == "secrets" && slices.Contains(allowed, "inputs"):
+		return "a secret reaches a step through run.env alone"
+	case context == "env":
+		return "environment variables are read in pipelines only, in params and in the env of a script step"
+	}
+	return "here may stand " + QuoteList(allowed, "or")
+}
+
+// run checks the command and the environment against the interface: every
+// name is known, and what may be unset stands where it can be dropped.
+func (l *linter) run(r *Run, i Interface, script bool) {
+	used := map[string]bool{}
+	check := func(t Text, nested bool, allowed ...string) {
+		for _, ref := range l.expression(t, allowed...) {
+			if !slices.Contains(allowed, ref.Context) {
+				continue
+			}
+			pos := t.charOffset(ref.Offset)
+			names, optional := i.lookup(ref)
+			used[ref.String()] = true
+			switch {
+			case ref.Context != "env" && !slices.Contains(names, ref.Name):
+				l.add(pos, RuleExpression, DidYouMean(ref.Name, names), "%s names no %s of this %s", ref.Expr(), strings.TrimSuffix(ref.Context, "s"), stepOrModule(script))
+			case optional && !nested:
+				l.add(pos, RuleOptional, "put it into a nested list, which is dropped when the "+strings.TrimSuffix(ref.Context, "s")+" is not set: [--flag, \""+ref.Expr()+"\"]",
+					"%s may be unset", ref.Expr())
+			}
+		}
+	}
+	for _, a := range r.Command {
+		for _, t := range a.Texts {
+			check(t, a.Nested, "inputs", "outputs", "params")
+		}
+	}
+	allowed := []string{"inputs", "outputs", "params", "secrets"}
+	if script {
+		allowed = append(allowed, "env")
+	}
+	for _, e := range r.Env {
+		check(e.Value, true, allowed...)
+		if reservedEnv(e.Name) {
+			l.add(e.Pos, RuleEnv, "modyard sets it for every step", "the variable %s cannot be set", e.Name)
+		}
+	}
+	for _, p := range i.Params {
+		if !used["params."+p.Name] {
+			l.diags.Warn(l.file, p.Pos, RuleUnused, "name it in run.command or run.env: ${{ params."+p.Name+" }}", "param %q reaches neither the command nor its environment", p.Name)
+		}
+	}
+	for _, s := range i.Secrets {
+		if !used["secrets."+s.Name] {
+			l.diags.Warn(l.file, s.Pos, RuleUnused, "name it in run.env: ${{ secrets."+s.Name+" }}", "secret %q does not reach the command", s.Name)
+		}
+	}
+	if p := r.Environment.Python; p != nil {
+		l.path(p.Requirements)
+	}
+	if len(r.Command) > 0 && len(r.Command[0].Texts) > 0 && (r.Command[0].Nested || r.Command[0].Texts[0].Value == "") {
+		l.add(r.Command[0].Texts[0].Pos, RuleSchema, "begin the command with a program", "the command begins without a program")
+	}
+}
+
+func stepOrModule(script bool) string {
+	if script {
+		return "step"
+	}
+	return "module"
+}
+
+func reservedEnv(name string) bool {
+	switch name {
+	case "PATH", "HOME", "TMPDIR", "CUDA_VISIBLE_DEVICES", "VIRTUAL_ENV":
+		return true
+	}
+	return strings.HasPrefix(name, "MODYARD_")
+}
+
+// lookup lists the names that the context of r has, and whether r may be unset.
+func (i Interface) lookup(r Ref) (names []string, optional bool) {
+	switch r.Context {
+	case "inputs":
+		in, _ := i.Inputs.Get(r.Name)
+		return i.Inputs.Names(), in.Optional
+	case "outputs":
+		return i.Outputs.Names(), false
+	case "params":
+		p, _ := i.Params.Get(r.Name)
+		return i.Params.Names(), p.Optional
+	case "secrets":
+		s, _ := i.Secrets.Get(r.Name)
+		return i.Secrets.Names(), s.Optional
+	}
+	return nil, false
+}
+
+// path refuses a path that leaves the folder it is relative to.
+func (l *linter) path(t Text) {
+	if t.Value == "" {
+		return
+	}
+	if strings.HasPrefix(t.Value, "/") || strings.Contains(t.Value, "\\") || slices.Contains(strings.Split(t.Value, "/"), "..") {
+		l.add(t.Pos, RulePath, "give a path inside the snapshot, with /", "the path %q leaves its folder", clip(t.Value))
+	}
+}
+
+func (l *linter) snapshot(s *Snapshot) {
+	if s == nil || s.Folder.Value == "" {
+		return
+	}
+	if strings.HasPrefix(s.Folder.Value, "/") || strings.Contains(s.Folder.Value, "\\") {
+		l.add(s.Folder.Pos, RulePath, "give a path relative to this file, with /", "the folder %q is not relative", clip(s.Folder.Value))
+	}
+}
+
+func (l *linter) pipeline(p *Pipeline) {
+	unique(l, "params", p.Params)
+	unique(l, "inputs", p.Inputs)
+	unique(l, "outputs", p.Outputs)
+	for _, e := range p.Params {
+		l.param(e)
+	}
+	for _, o := range p.Outputs {
+		l.expression(o.Value, "steps")
+	}
+	l.steps(p.Steps, false)
+}
+
+// steps checks each step by itself; how they fit together is for the plan.
+func (l *linter) steps(steps Map[Step], nested bool) {
+	unique(l, "steps", steps)
+	values := []string{"inputs", "steps"}
+	args := []string{"params", "steps", "env"}
+	if nested {
+		args = args[:2]
+	}
+	for i := range steps {
+		name, s, pos := steps[i].Name, &steps[i].Value, steps[i].Pos
+		for _, in := range s.Inputs {
+			l.expression(in.Value, values...)
+		}
+		for _, p := range s.Params {
+			l.arg(p.Value, args)
+		}
+		for _, sec := range s.Secrets {
+			l.expression(sec.Value, "secrets")
+		}
+		if s.Run != nil {
+			l.script(name, pos, s, nested)
+			continue
+		}
+		if len(s.Outputs) > 0 {
+			l.add(s.Outputs[0].Pos, RuleInterface, "a module declares its own outputs", "step %q has a module and declares outputs", name)
+		}
+		if s.Snapshot != nil {
+			l.add(s.Snapshot.Pos, RuleSnapshot, "a module has its own snapshot", "step %q has a module and a snapshot", name)
+		}
+		if s.Module.Value == "" {
+			continue
+		}
+		if _, err := ParseModuleRef(s.Module.Value); err != nil {
+			l.add(s.Module.Pos, RuleSelector, "write NAME, REGISTRY/NAME or REGISTRY/NAME@VERSION", "%v", err)
+		}
+	}
+}
+
+// script checks a script step, whose interface is what it writes down.
+func (l *linter) script(name string, pos Pos, s *Step, nested bool) {
+	if nested {
+		l.add(pos, RuleNested, "make it a module: modyard new version --from PIPELINE#STEP", "step %q of a module has a command of its own", name)
+	}
+	if s.Digest.Value != "" {
+		l.add(s.Digest.Pos, RuleSnapshot, "", "step %q has no module, so it has no version digest", name)
+	}
+	iface := Interface{Outputs: s.Outputs}
+	unique(l, "outputs", s.Outputs)
+	unique(l, "inputs", s.Inputs)
+	unique(l, "params", s.Params)
+	for _, o := range s.Outputs {
+		l.output(o)
+	}
+	for _, e := range s.Inputs {
+		iface.Inputs = append(iface.Inputs, Entry[Input]{e.Name, e.Pos, Input{}})
+	}
+	for _, e := range s.Params {
+		iface.Params = append(iface.Params, Entry[Param]{e.Name, e.Pos, Param{}})
+	}
+	for _, e := range s.Secrets {
+		iface.Secrets = append(iface.Secrets, Entry[Secret]{e.Name, e.Pos, Secret{}})
+	}
+	l.run(s.Run, iface, true)
+	l.snapshot(s.Snapshot)
+}
+
+func (l *linter) arg(a Arg, allowed []string) {
+	switch v := a.Value.(type) {
+	case string:
+		l.expression(Text{v, a.Pos}, allowed...)
+	case []any:
+		for _, e := range v {
+			if s, ok := e.(string); ok && strings.Contains(s, "${{") {
+				l.add(a.Pos, RuleExpression, "wire the whole list with one expression", "an element of a list holds an expression")
+				return
+			}
+		}
+	}
+}

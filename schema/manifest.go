@@ -1,0 +1,338 @@
+package schema
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Text is a text and where it begins.
+type Text struct {
+	Value string
+	Pos   Pos
+}
+
+// MarshalJSON writes the text alone.
+func (t Text) MarshalJSON() ([]byte, error) { return []byte(JSON(t.Value)), nil }
+
+// Entry is one name of a [Map] and what it stands for.
+type Entry[T any] struct {
+	Name  string
+	Pos   Pos // of the name
+	Value T
+}
+
+// Map is a mapping that keeps the order in which it was written.
+type Map[T any] []Entry[T]
+
+// Get finds a name.
+func (m Map[T]) Get(name string) (T, bool) {
+	for i := range m {
+		if m[i].Name == name {
+			return m[i].Value, true
+		}
+	}
+	var zero T
+	return zero, false
+}
+
+// Names lists the names in order.
+func (m Map[T]) Names() []string {
+	names := make([]string, len(m))
+	for i := range m {
+		names[i] = m[i].Name
+	}
+	return names
+}
+
+// MarshalJSON writes an object in the order of m.
+func (m Map[T]) MarshalJSON() ([]byte, error) {
+	var b bytes.Buffer
+	b.WriteByte('{')
+	for i, e := range m {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteString(JSON(e.Name) + ":" + JSON(e.Value))
+	}
+	b.WriteByte('}')
+	return b.Bytes(), nil
+}
+
+// Registry is registry.yaml.
+type Registry struct {
+	File        string `json:"-"`
+	Name        string `json:"name"`
+	Description string `json:"description,omitempty"`
+	Images      string `json:"images,omitempty"` // HOST/PREFIX that images are published to
+}
+
+// State is the lifecycle state of a version or module.
+type State string
+
+// The states. The zero State is active.
+const (
+	Active     State = "active"
+	Deprecated State = "deprecated"
+	Disabled   State = "disabled"
+)
+
+// Lifecycle is what module.yaml says of a version or of the whole module.
+type Lifecycle struct {
+	State  State  `json:"state,omitempty"`
+	Reason string `json:"reason,omitempty"`
+	Use    string `json:"use,omitempty"` // the version, or module, to use instead
+	UsePos Pos    `json:"-"`
+}
+
+// Module is modules/NAME/module.yaml.
+type Module struct {
+	File        string         `json:"-"`
+	Name        string         `json:"name"`
+	NamePos     Pos            `json:"-"`
+	Description string         `json:"description"`
+	Owners      []string       `json:"owners,omitempty"`
+	Tags        []string       `json:"tags,omitempty"`
+	Default     Text           `json:"default,omitzero"`
+	Lifecycle                  // of the whole module
+	Versions    Map[Lifecycle] `json:"versions,omitempty"`
+}
+
+// Input is data that a module reads. Type is File or Folder.
+type Input struct {
+	Type        Type   `json:"type"`
+	Format      string `json:"format,omitempty"`
+	Optional    bool   `json:"optional,omitempty"`
+	Description string `json:"description,omitempty"`
+}
+
+// Output is what a module produces: data (Type File or Folder) or a value.
+type Output struct {
+	Spec
+	Format      string `json:"format,omitempty"`
+	Optional    bool   `json:"optional,omitempty"`
+	Description string `json:"description,omitempty"`
+	From        Text   `json:"from,omitzero"` // in a module that is a pipeline
+}
+
+// Param is a value that steers a module. It is required unless it has a
+// default or is optional.
+type Param struct {
+	Spec
+	Default     any    `json:"default,omitempty"` // nil: none
+	Optional    bool   `json:"optional,omitempty"`
+	Description string `json:"description,omitempty"`
+}
+
+// Required reports whether a value must be given.
+func (p Param) Required() bool { return p.Default == nil && !p.Optional }
+
+// Secret is a secret that a module needs.
+type Secret struct {
+	Optional    bool   `json:"optional,omitempty"`
+	Description string `json:"description,omitempty"`
+}
+
+// Interface is what a step's neighbours see of it.
+type Interface struct {
+	Inputs  Map[Input]  `json:"inputs,omitempty"`
+	Outputs Map[Output] `json:"outputs,omitempty"`
+	Params  Map[Param]  `json:"params,omitempty"`
+	Secrets Map[Secret] `json:"secrets,omitempty"`
+}
+
+// Argument is one element of a command: one text, or a nested list that is
+// dropped as a whole when what it names is not set.
+type Argument struct {
+	Texts  []Text
+	Nested bool
+}
+
+// MarshalJSON writes a string or a list of strings.
+func (a Argument) MarshalJSON() ([]byte, error) {
+	if a.Nested {
+		return []byte(JSON(a.Texts)), nil
+	}
+	return a.Texts[0].MarshalJSON()
+}
+
+// Python is an environment with an interpreter and packages.
+type Python struct {
+	Version      Text `json:"version,omitzero"`
+	Requirements Text `json:"requirements,omitzero"` // a file in the snapshot
+}
+
+// Environment is what a command finds around it; the zero value is the host.
+type Environment struct {
+	Python *Python `json:"python,omitempty"`
+	Image  Text    `json:"image,omitzero"`
+}
+
+// Resources is what one execution needs.
+type Resources struct {
+	CPUs   float64 `json:"cpus,omitempty"`   // 0 means 1
+	Memory int64   `json:"memory,omitempty"` // bytes
+	GPUs   int     `json:"gpus,omitempty"`
+	Pos    Pos     `json:"-"`
+}
+
+// Run is what one execution of a step runs.
+type Run struct {
+	Command          []Argument    `json:"command"`
+	Environment      Environment   `json:"environment,omitzero"`
+	Env              Map[Text]     `json:"env,omitempty"`
+	Network          bool          `json:"network,omitempty"`
+	Resources        Resources     `json:"resources,omitzero"`
+	Timeout          time.Duration `json:"timeout,omitempty"`
+	Nondeterministic bool          `json:"nondeterministic,omitempty"`
+	Pos              Pos           `json:"-"`
+}
+
+// Snapshot is where files come from: exactly one origin.
+type Snapshot struct {
+	Folder Text   `json:"folder,omitzero"`
+	Origin string `json:"origin,omitempty"` // the key of the origin: folder, git, image, …
+	Digest Digest `json:"digest,omitempty"`
+	Pos    Pos    `json:"-"`
+}
+
+// ModuleVersion is modules/NAME/versions/VERSION.yaml: an immutable unit of
+// computation. It has either a Run or, being a pipeline, Steps.
+type ModuleVersion struct {
+	File        string `json:"-"`
+	Digest      Digest `json:"digest"` // of the file: the version digest
+	Module      Text   `json:"module"`
+	Version     Text   `json:"version"`
+	Description string `json:"description,omitempty"`
+	Created     Text   `json:"created,omitzero"`
+	Interface
+	Run        *Run      `json:"run,omitempty"`
+	Snapshot   *Snapshot `json:"snapshot,omitempty"`
+	Registries Map[Text] `json:"registries,omitempty"`
+	Steps      Map[Step] `json:"steps,omitempty"`
+}
+
+// PipelineInput is data that a pipeline starts from.
+type PipelineInput struct {
+	Input
+	Path   Text   `json:"path,omitzero"` // relative to the pipeline's file
+	URI    Text   `json:"uri,omitzero"`
+	Digest Digest `json:"digest,omitempty"`
+}
+
+// Arg is the value that a step gives a param: a literal, or a string with
+// expressions.
+type Arg struct {
+	Value any
+	Pos   Pos
+}
+
+// MarshalJSON writes the value alone.
+func (a Arg) MarshalJSON() ([]byte, error) { return []byte(JSON(a.Value)), nil }
+
+// Step is one step of a pipeline: a ModuleStep (Module), a script step (Run)
+// or a transfer step (Transfer).
+type Step struct {
+	Module      Text          `json:"module,omitzero"`
+	Digest      Text          `json:"digest,omitzero"`
+	Run         *Run          `json:"run,omitempty"`
+	Transfer    bool          `json:"transfer,omitempty"`
+	Snapshot    *Snapshot     `json:"snapshot,omitempty"`
+	Inputs      Map[Text]     `json:"inputs,omitempty"`
+	Params      Map[Arg]      `json:"params,omitempty"`
+	Outputs     Map[Output]   `json:"outputs,omitempty"` // of a script step
+	Secrets     Map[Text]     `json:"secrets,omitempty"`
+	After       []Text        `json:"after,omitempty"`
+	Retries     int           `json:"retries,omitempty"`
+	Timeout     time.Duration `json:"timeout,omitempty"`
+	Resources   *Resources    `json:"resources,omitempty"`
+	Compute     Text          `json:"compute,omitzero"`
+	NoCache     bool          `json:"noCache,omitempty"`
+	Description string        `json:"description,omitempty"`
+}
+
+// Pipeline is a pipeline file: steps and how data flows between them.
+type Pipeline struct {
+	File        string             `json:"-"`
+	Name        string             `json:"name"`
+	Description string             `json:"description,omitempty"`
+	Registries  Map[Text]          `json:"registries,omitempty"`
+	Params      Map[Param]         `json:"params,omitempty"`
+	Inputs      Map[PipelineInput] `json:"inputs,omitempty"`
+	Steps       Map[Step]          `json:"steps"`
+	Outputs     Map[Text]          `json:"outputs,omitempty"`
+}
+
+// Locked is what a lock says of one step.
+type Locked struct {
+	Module  Text   `json:"module"` // what the step asked for
+	Version string `json:"version"`
+	Digest  Digest `json:"digest"`
+}
+
+// Lock is the file that `modyard lock` writes beside a pipeline.
+type Lock struct {
+	File       string      `json:"-"`
+	Registries Map[string] `json:"registries,omitempty"` // commits
+	Steps      Map[Locked] `json:"steps"`
+}
+
+// Digest is "sha256:" and 64 hexadecimal digits.
+type Digest string
+
+// DigestBytes is the digest of data.
+func DigestBytes(data []byte) Digest {
+	sum := sha256.Sum256(data)
+	return DigestSum(sum[:])
+}
+
+// DigestSum is the digest with a sha256 sum of 32 bytes.
+func DigestSum(sum []byte) Digest { return Digest("sha256:" + hex.EncodeToString(sum)) }
+
+// Valid reports whether d is well formed.
+func (d Digest) Valid() bool {
+	rest, ok := strings.CutPrefix(string(d), "sha256:")
+	if !ok || len(rest) != 64 {
+		return false
+	}
+	return strings.Trim(rest, "0123456789abcdef") == ""
+}
+
+// Hex is the digest without its algorithm.
+func (d Digest) Hex() string { return strings.TrimPrefix(string(d), "sha256:") }
+
+// Short is enough of the digest for people: sha256: and 12 digits.
+func (d Digest) Short() string {
+	if len(d) < 19 {
+		return string(d)
+	}
+	return string(d[:19])
+}
+
+// VersionDigest is the digest of a version's file as git stores it: line ends
+// are LF, whatever a checkout made of them.
+func VersionDigest(file []byte) Digest {
+	return DigestBytes(bytes.ReplaceAll(file, []byte("\r\n"), []byte("\n")))
+}
+
+// ParseMemory reads an amount of memory in bytes: 512Mi, 4G, 1.5Gi, 1000.
+func ParseMemory(s string) (int64, error) {
+	units := map[string]float64{
+		"": 1, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12,
+		"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40,
+	}
+	digits := strings.TrimRight(s, "KMGTi")
+	unit, ok := units[s[len(digits):]]
+	f, err := strconv.ParseFloat(digits, 64)
+	if err != nil || !ok {
+		return 0, fmt.Errorf("%q is no amount of memory", s)
+	}
+	return int64(f * unit), nil
+}
+
+var _ json.Marshaler = Text{}

@@ -1,0 +1,86 @@
+package schema
+
+import (
+	"cmp"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/agnivade/levenshtein"
+)
+
+var (
+	namePattern  = regexp.MustCompile(`^[a-z][a-z0-9-]{0,63}$`)
+	identPattern = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]{0,63}$`)
+)
+
+// ValidName reports whether s may name a registry, a module or a pipeline.
+func ValidName(s string) bool { return namePattern.MatchString(s) }
+
+// ValidIdent reports whether s may name an input, output, param, secret or step.
+func ValidIdent(s string) bool { return identPattern.MatchString(s) }
+
+// Fold gives what must be unique among names: case and - or _ make no difference.
+func Fold(ident string) string {
+	return strings.ReplaceAll(strings.ToLower(ident), "-", "_")
+}
+
+// Nearest returns the candidates that name was most likely meant to be, best
+// first, three at most.
+func Nearest(name string, candidates []string) []string {
+	type scored struct {
+		name string
+		d    int
+	}
+	const most = 3
+	if len(name) > 256 {
+		return nil
+	}
+	limit := max(2, len(name)/3)
+	var near []scored
+	for _, c := range candidates {
+		if c == name || len(c) > len(name)+limit || len(name) > len(c)+limit {
+			continue
+		}
+		d := levenshtein.ComputeDistance(Fold(name), Fold(c))
+		if d <= limit && d < len(c) {
+			near = append(near, scored{c, d})
+		}
+	}
+	slices.SortStableFunc(near, func(a, b scored) int { return cmp.Or(cmp.Compare(a.d, b.d), cmp.Compare(a.name, b.name)) })
+	var out []string
+	for _, n := range near[:min(most, len(near))] {
+		out = append(out, n.name)
+	}
+	return out
+}
+
+// DidYouMean makes a hint of the nearest candidates, or of all when they are
+// few, or of nothing.
+func DidYouMean(name string, candidates []string) string {
+	if near := Nearest(name, candidates); len(near) > 0 {
+		return fmt.Sprintf("did you mean %s?", QuoteList(near, "or"))
+	}
+	switch n := len(candidates); {
+	case n == 0:
+		return ""
+	case n <= 12:
+		sorted := slices.Sorted(slices.Values(candidates))
+		return "there is " + QuoteList(sorted, "and")
+	}
+	return ""
+}
+
+// QuoteList gives "a", "b" and "c" for names and "and".
+func QuoteList(names []string, conj string) string {
+	quoted := make([]string, len(names))
+	for i, n := range names {
+		quoted[i] = fmt.Sprintf("%q", n)
+	}
+	if len(quoted) < 2 {
+		return strings.Join(quoted, "")
+	}
+	last := len(quoted) - 1
+	return strings.Join(quoted[:last], ", ") + " " + conj + " " + quoted[last]
+}

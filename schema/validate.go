@@ -1,0 +1,378 @@
+package schema
+
+import (
+	"bytes"
+	"embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/santhosh-tekuri/jsonschema/v5"
+	"gopkg.in/yaml.v3"
+)
+
+// Files are the JSON Schemas (draft-07), as NAME.schema.json.
+//
+//go:embed *.schema.json
+var Files embed.FS
+
+// BaseURL is where the schemas are for editors; a schema's $id begins with it.
+const BaseURL = "https://raw.githubusercontent.com/modyard/modyard/main/schema/"
+
+var kindFiles = map[string]string{
+	KindRegistry:      "registry.schema.json",
+	KindModule:        "module.schema.json",
+	KindModuleVersion: "module-version.schema.json",
+	KindPipeline:      "pipeline.schema.json",
+	KindLock:          "lock.schema.json",
+}
+
+// EditorComment is the first line that tells an editor's YAML support which
+// schema a manifest of the kind has, with its line break.
+func EditorComment(kind string) string {
+	return "# yaml-language-server: $schema=" + BaseURL + kindFiles[kind] + "\n"
+}
+
+type validators struct {
+	compiled map[string]*jsonschema.Schema // by kind
+	raw      map[string]map[string]any     // by file name
+}
+
+// loadSchemas compiles the embedded schemas once.
+var loadSchemas = sync.OnceValue(func() *validators {
+	v := &validators{map[string]*jsonschema.Schema{}, map[string]map[string]any{}}
+	c := jsonschema.NewCompiler()
+	c.Draft = jsonschema.Draft7
+	entries, err := Files.ReadDir(".")
+	if err != nil {
+		panic(err)
+	}
+	for _, e := range entries {
+		data, err := Files.ReadFile(e.Name())
+		if err != nil {
+			panic(err)
+		}
+		var raw map[string]any
+		if err := json.Unmarshal(data, &raw); err != nil {
+			panic(fmt.Sprintf("schema %s: %v", e.Name(), err))
+		}
+		v.raw[e.Name()] = raw
+		if err := c.AddResource(BaseURL+e.Name(), bytes.NewReader(data)); err != nil {
+			panic(err)
+		}
+	}
+	for kind, file := range kindFiles {
+		v.compiled[kind] = c.MustCompile(BaseURL + file)
+	}
+	return v
+})
+
+// validate checks the document against the JSON Schema of the kind.
+func (d *document) validate(kind string) {
+	v := loadSchemas()
+	err := v.compiled[kind].Validate(d.value)
+	ve, ok := errors.AsType[*jsonschema.ValidationError](err)
+	if !ok {
+		if err != nil {
+			d.diags.Add(d.file, Pos{1, 1}, RuleSchema, "", "%v", err)
+		}
+		return
+	}
+	v.explain(d, ve)
+}
+
+// explain reports the leaves of the cause tree: the fact of each from the
+// schema itself, never from the validator's text.
+func (v *validators) explain(d *document, e *jsonschema.ValidationError) {
+	keyword, parent := v.keyword(e)
+	if len(e.Causes) > 0 && keyword != "oneOf" {
+		for _, c := range e.Causes {
+			v.explain(d, c)
+		}
+		return
+	}
+	tokens := pointer(e.InstanceLocation)
+	node, key := d.at(tokens)
+	where := "the manifest"
+	if len(tokens) > 0 {
+		where = strconv.Quote(clip(label(tokens)))
+	}
+	at := nodePos(node)
+	add := func(pos Pos, hint, format string, args ...any) {
+		d.diags.Add(d.file, pos, RuleSchema, hint, format, args...)
+	}
+	described := func() string {
+		s, _ := parent["description"].(string)
+		return s
+	}
+	switch keyword {
+	case "additionalProperties":
+		known := slices.Sorted(maps.Keys(asMap(parent["properties"])))
+		for i := 0; i+1 < len(node.Content); i += 2 {
+			k := resolve(node.Content[i])
+			if !slices.Contains(known, k.Value) {
+				add(nodePos(node.Content[i]), DidYouMean(k.Value, known), "unknown key %q in %s", clip(k.Value), where)
+			}
+		}
+	case "required":
+		for _, r := range asStrings(parent["required"]) {
+			if !hasKey(node, r) {
+				add(at, v.about(parent, r), "%s lacks the key %q", where, r)
+			}
+		}
+	case "dependencies":
+		add(at, "the digest makes the content certain, wherever it comes from", "%s has a \"uri\" and lacks its \"digest\"", where)
+	case "not":
+		add(at, "keep one of them", "%s has both %s", where, QuoteList(asStrings(asMap(parent["not"])["required"]), "and"))
+	case "oneOf":
+		names := branches(parent["oneOf"])
+		var have []string
+		for _, n := range names {
+			if hasKey(node, n) {
+				have = append(have, n)
+			}
+		}
+		if len(have) > 1 {
+			add(at, "keep one of them", "%s has %s; exactly one may stand", where, QuoteList(have, "and"))
+		} else {
+			add(at, "", "%s needs exactly one of %s", where, QuoteList(names, "or"))
+		}
+	case "type":
+		add(at, typeHint(node, parent), "%s must be %s, not %s", where, typeNames(parent["type"]), nodeType(node))
+	case "enum":
+		allowed := asStrings(parent["enum"])
+		hint := ""
+		if near := Nearest(node.Value, allowed); len(near) > 0 {
+			hint = DidYouMean(node.Value, allowed)
+		}
+		add(at, hint, "%s must be %s, not %s", where, QuoteList(allowed, "or"), shown(node))
+	case "const":
+		add(at, "", "%s must be %q, not %s", where, parent["const"], shown(node))
+	case "pattern":
+		if key != nil { // a property name
+			add(nodePos(key), described(), "the name %q is not allowed", clip(key.Value))
+			return
+		}
+		add(at, described(), "%s is not well formed: %s", where, shown(node))
+	case "minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum":
+		words := map[string]string{"minimum": "at least", "exclusiveMinimum": "greater than", "maximum": "at most", "exclusiveMaximum": "less than"}
+		add(at, "", "%s must be %s %v, not %s", where, words[keyword], parent[keyword], shown(node))
+	case "minLength", "minItems", "minProperties":
+		add(at, "", "%s is empty", where)
+	case "maxLength", "maxItems", "maxProperties":
+		add(at, "", "%s is too long: at most %v", where, parent[keyword])
+	case "uniqueItems":
+		add(at, "", "%s names the same thing twice", where)
+	default:
+		add(at, "", "%s breaks %s of its schema", where, keyword)
+	}
+}
+
+// keyword returns the schema keyword that failed and the schema object that
+// holds it.
+func (v *validators) keyword(e *jsonschema.ValidationError) (string, map[string]any) {
+	file, frag, _ := strings.Cut(e.AbsoluteKeywordLocation, "#")
+	file = strings.TrimPrefix(file, BaseURL)
+	tokens := pointer(frag)
+	if len(tokens) == 0 {
+		return "", nil
+	}
+	var cur any = v.raw[file]
+	for _, t := range tokens[:len(tokens)-1] {
+		switch c := cur.(type) {
+		case map[string]any:
+			cur = c[t]
+		case []any:
+			if i, err := strconv.Atoi(t); err == nil && i < len(c) {
+				cur = c[i]
+			}
+		}
+	}
+	return tokens[len(tokens)-1], asMap(cur)
+}
+
+// about describes the property of a schema object, through a $ref if need be.
+func (v *validators) about(parent map[string]any, property string) string {
+	p := asMap(asMap(parent["properties"])[property])
+	if s, ok := p["description"].(string); ok {
+		return s
+	}
+	ref, _ := p["$ref"].(string)
+	_, frag, _ := strings.Cut(ref, "#")
+	t := pointer(frag)
+	if len(t) == 2 {
+		s, _ := asMap(asMap(v.raw["defs.schema.json"][t[0]])[t[1]])["description"].(string)
+		return s
+	}
+	return ""
+}
+
+// pointer splits a JSON Pointer that is escaped once more as a URL path.
+func pointer(s string) []string {
+	if s == "" {
+		return nil
+	}
+	if u, err := url.PathUnescape(s); err == nil {
+		s = u
+	}
+	tokens := strings.Split(strings.TrimPrefix(s, "/"), "/")
+	r := strings.NewReplacer("~1", "/", "~0", "~")
+	for i, t := range tokens {
+		tokens[i] = r.Replace(t)
+	}
+	return tokens
+}
+
+// label names a place for a message: steps.train.inputs.data, command[2].
+func label(tokens []string) string {
+	var b strings.Builder
+	for _, t := range tokens {
+		if regexpIndex.MatchString(t) {
+			b.WriteString("[" + t + "]")
+			continue
+		}
+		if b.Len() > 0 {
+			b.WriteByte('.')
+		}
+		b.WriteString(t)
+	}
+	return b.String()
+}
+
+var regexpIndex = regexp.MustCompile(`^[0-9]+$`)
+
+// at finds the node of an instance location. When the last token is no value
+// but a property's name (propertyNames), key is that property's node.
+func (d *document) at(tokens []string) (node, key *yaml.Node) {
+	node = d.root
+	for i, t := range tokens {
+		n := resolve(node)
+		switch n.Kind {
+		case yaml.SequenceNode:
+			if j, err := strconv.Atoi(t); err == nil && j < len(n.Content) {
+				node = n.Content[j]
+			}
+		case yaml.MappingNode:
+			found := false
+			for j := 0; j+1 < len(n.Content); j += 2 {
+				if resolve(n.Content[j]).Value == t {
+					node, found = n.Content[j+1], true
+					if i == len(tokens)-1 {
+						key = n.Content[j]
+					}
+					break
+				}
+			}
+			if !found {
+				return n, nil
+			}
+		}
+	}
+	return resolve(node), nameNode(key, tokens)
+}
+
+// nameNode keeps the key only where names themselves are checked.
+func nameNode(key *yaml.Node, tokens []string) *yaml.Node {
+	if key == nil || len(tokens) < 2 {
+		return nil
+	}
+	switch tokens[len(tokens)-2] {
+	case "inputs", "outputs", "params", "secrets", "steps", "env", "registries", "versions":
+		return key
+	}
+	return nil
+}
+
+func asMap(v any) map[string]any { m, _ := v.(map[string]any); return m }
+
+func asStrings(v any) []string {
+	list, _ := v.([]any)
+	var out []string
+	for _, e := range list {
+		if s, ok := e.(string); ok {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+func branches(v any) []string {
+	list, _ := v.([]any)
+	var out []string
+	for _, b := range list {
+		out = append(out, asStrings(asMap(b)["required"])...)
+	}
+	return out
+}
+
+func hasKey(n *yaml.Node, key string) bool {
+	if n.Kind != yaml.MappingNode {
+		return false
+	}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if resolve(n.Content[i]).Value == key {
+			return true
+		}
+	}
+	return false
+}
+
+func typeNames(v any) string {
+	article := map[string]string{
+		"object": "a mapping", "array": "a list", "string": "a string",
+		"integer": "an integer", "number": "a number", "boolean": "true or false",
+	}
+	if s, ok := v.(string); ok {
+		return article[s]
+	}
+	var names []string
+	for _, s := range asStrings(v) {
+		names = append(names, article[s])
+	}
+	return strings.Join(names, " or ")
+}
+
+func nodeType(n *yaml.Node) string {
+	switch n.Kind {
+	case yaml.MappingNode:
+		return "a mapping"
+	case yaml.SequenceNode:
+		return "a list"
+	}
+	switch n.Tag {
+	case "!!int":
+		return "the integer " + clip(n.Value)
+	case "!!float":
+		return "the number " + clip(n.Value)
+	case "!!bool":
+		return clip(n.Value)
+	case "!!null":
+		return "nothing"
+	}
+	return "the string " + strconv.Quote(clip(n.Value))
+}
+
+func typeHint(n *yaml.Node, parent map[string]any) string {
+	if parent["type"] == "string" && n.Kind == yaml.ScalarNode && n.Tag != "!!null" {
+		return "quote it: \"" + clip(n.Value) + "\""
+	}
+	if parent["type"] == "object" || parent["type"] == "array" {
+		s, _ := parent["description"].(string)
+		return s
+	}
+	return ""
+}
+
+func shown(n *yaml.Node) string {
+	if n.Kind != yaml.ScalarNode {
+		return nodeType(n)
+	}
+	return strconv.Quote(clip(n.Value))
+}
