@@ -178,6 +178,7 @@ func (c *checker) module(ctx context.Context, name string) error {
 			continue
 		}
 		read++
+		mc.immutable(v)
 		manifest, vdiags, err := v.Manifest()
 		if err != nil {
 			return err
@@ -186,7 +187,6 @@ func (c *checker) module(ctx context.Context, name string) error {
 		if manifest == nil || vdiags.Err() != nil {
 			continue
 		}
-		mc.immutable(v)
 		mc.created(v, manifest)
 		if err := mc.nested(v, manifest); err != nil {
 			return err

@@ -116,11 +116,9 @@ func (f *fixer) digest(ctx context.Context, e *schema.Edit, v *Version, m *schem
 func (f *fixer) created(e *schema.Edit, v *Version, m *schema.ModuleVersion) error {
 	t, err := time.Parse(time.RFC3339, m.Created.Value)
 	late := time.Time{}
-	if f.opt.Base != "" {
-		for _, o := range v.module.Versions {
-			if f.base.has(o.path) && o.Created().After(late) {
-				late = o.Created()
-			}
+	for _, o := range v.module.Versions {
+		if o != v && f.base.has(o.path) && o.Created().After(late) {
+			late = o.Created()
 		}
 	}
 	if err == nil && t.After(late) && !t.After(f.opt.Now.Add(time.Minute)) {

@@ -3,7 +3,9 @@ package runner
 import (
 	"bytes"
 	"cmp"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -34,10 +36,6 @@ type stepLog struct {
 	tail    []byte // the last bytes beyond the head
 	last    []byte // the last bytes of all
 	err     error
-}
-
-func newStepLog(path string) (*stepLog, error) {
-	return &stepLog{path: path}, os.MkdirAll(filepath.Dir(path), 0o755)
 }
 
 // mask hides the secrets' values, and each line of those that have several.
@@ -109,7 +107,12 @@ func (l *stepLog) write(p []byte) {
 		return
 	}
 	if l.file == nil {
-		if l.file, l.err = os.Create(l.path); l.err != nil {
+		if l.file, l.err = os.Create(l.path); errors.Is(l.err, fs.ErrNotExist) {
+			if l.err = os.MkdirAll(filepath.Dir(l.path), 0o755); l.err == nil {
+				l.file, l.err = os.Create(l.path)
+			}
+		}
+		if l.err != nil {
 			return
 		}
 	}
@@ -152,4 +155,12 @@ func (l *stepLog) lastLines() []string {
 	}
 	lines := strings.Split(text, "\n")
 	return lines[max(0, len(lines)-tailLines):]
+}
+
+// made is the path of the log, or "" when nothing was printed.
+func (l *stepLog) made() string {
+	if l.file == nil {
+		return ""
+	}
+	return l.path
 }

@@ -234,10 +234,7 @@ func (e *execution) execute(ctx context.Context, i int, t *Task, why string) (bo
 	if err := e.importInputs(ctx, s); err != nil {
 		return false, err
 	}
-	log, err := e.openLog(i, s)
-	if err != nil {
-		return false, err
-	}
+	log := e.openLog(i, s)
 	defer log.Close()
 	secrets := map[string]string{}
 	for name, outside := range s.Handed {
@@ -336,18 +333,13 @@ func (e *execution) fail(i int, t *Task, f *StepError, attempts int, took time.D
 
 func (e *execution) failLog(i int, t *Task, f *StepError, attempts int, took time.Duration, log *stepLog) {
 	r := StepRecord{State: Failed, Key: t.Key, Error: f.Message, Attempts: attempts, Seconds: took.Seconds(), Params: e.params[i]}
-	e.end(i, r, &Event{Hint: f.Hint, Log: log.path, Tail: log.lastLines()})
+	e.end(i, r, &Event{Hint: f.Hint, Log: log.made(), Tail: log.lastLines()})
 }
 
-func (e *execution) openLog(i int, s *ModuleStep) (*stepLog, error) {
+func (e *execution) openLog(i int, s *ModuleStep) *stepLog {
 	name := logName(s.Name)
-	path := filepath.Join(e.rec.dir, filepath.FromSlash(name))
-	l, err := newStepLog(path)
-	if err != nil {
-		return nil, fmt.Errorf("cannot keep the log: %w", err)
-	}
 	e.mu.Lock()
 	e.rec.Steps[i].Log = name
 	e.mu.Unlock()
-	return l, nil
+	return &stepLog{path: filepath.Join(e.rec.dir, filepath.FromSlash(name))}
 }

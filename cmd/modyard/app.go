@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -74,6 +75,9 @@ Begin with:  modyard run PIPELINE.yaml     run a pipeline
 		Args:          cobra.NoArgs,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		PersistentPreRunE: func(*cobra.Command, []string) error {
+			if !slices.Contains(formats, a.format) {
+				return usagef("there is no format %q; there is %s", a.format, schema.QuoteList(formats, "and"))
+			}
 			if dir == "" {
 				return nil
 			}
@@ -116,6 +120,9 @@ func (e *hinted) Error() string { return e.message }
 type exitCode int
 
 func (e exitCode) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
+
+// formats are the ways in which problems are written.
+var formats = []string{"text", "json", "github", "sarif"}
 
 // exit is the one place where errors become words and exit codes.
 func (a *app) exit(ctx context.Context, err error) int {

@@ -22,17 +22,15 @@ func (a *app) diagnostics(ds schema.Diagnostics) error {
 		return a.json(sarif(ds))
 	case "github":
 		a.annotate(ds)
-		return nil
-	case "text":
+	default:
 		for _, d := range ds {
 			fmt.Fprintln(a.err, d)
 			if d.Hint != "" {
 				fmt.Fprintf(a.err, "  hint: %s\n", d.Hint)
 			}
 		}
-		return nil
 	}
-	return usagef("there is no format %q; there is text, json, github and sarif", a.format)
+	return nil
 }
 
 func (a *app) json(v any) error {

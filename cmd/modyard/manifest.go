@@ -65,14 +65,18 @@ func outputText(o schema.Output) string {
 }
 
 func paramSpecText(p schema.Param) string {
-	def := ""
-	if p.Default != nil {
-		def = schema.Flow(p.Default)
-		if s, ok := p.Default.(string); ok {
-			def = schema.JSON(s)
-		}
+	return flowFields(append(specFields(p.Spec), "default", defaultText(p), "optional", truthText(p.Optional), "description", flowText(p.Description))...)
+}
+
+func defaultText(p schema.Param) string {
+	switch d := p.Default.(type) {
+	case nil:
+		return ""
+	case string:
+		return schema.JSON(d)
+	default:
+		return schema.Flow(d)
 	}
-	return flowFields(append(specFields(p.Spec), "default", def, "optional", truthText(p.Optional), "description", flowText(p.Description))...)
 }
 
 // group writes a mapping of names, one a line.

@@ -304,7 +304,11 @@ func (a *app) nextVersion(ctx context.Context, r *registry.Registry, name string
 	if err := e.Set(schema.Scalar(number), "version"); err != nil {
 		return err
 	}
-	if err := e.Set(time.Now().UTC().Format(time.RFC3339), "created"); err != nil {
+	created := time.Now().UTC()
+	if at := last.Created().Add(time.Second); at.After(created) {
+		created = at // two versions in one second
+	}
+	if err := e.Set(created.Format(time.RFC3339), "created"); err != nil {
 		return err
 	}
 	if err := a.writeVersion(ctx, r, name, number, string(e.Bytes())); err != nil {
@@ -338,19 +342,36 @@ func (o *versionOptions) change(e *schema.Edit, before *schema.ModuleVersion, if
 			return usagef("--remove %q: the last version has no such input, output or param", name)
 		}
 	}
-	set := func(group, name, text string) error { return e.Set(text, group, name) }
+	// What exists keeps all that a flag does not say.
+	set := func(group, name string, exists bool, whole string, fields ...string) error {
+		if !exists {
+			return e.Set(whole, group, name)
+		}
+		for i := 0; i+1 < len(fields); i += 2 {
+			if fields[i+1] == "" {
+				continue
+			}
+			if err := e.Set(fields[i+1], group, name, fields[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 	for _, x := range iface.Inputs {
-		if err := set("inputs", x.Name, inputText(x.Value)); err != nil {
+		_, exists := before.Inputs.Get(x.Name)
+		if err := set("inputs", x.Name, exists, inputText(x.Value), "type", string(x.Value.Type), "format", x.Value.Format, "optional", truthText(x.Value.Optional)); err != nil {
 			return err
 		}
 	}
 	for _, x := range iface.Outputs {
-		if err := set("outputs", x.Name, outputText(x.Value)); err != nil {
+		_, exists := before.Outputs.Get(x.Name)
+		if err := set("outputs", x.Name, exists, outputText(x.Value), "type", string(x.Value.Type), "format", x.Value.Format, "optional", truthText(x.Value.Optional)); err != nil {
 			return err
 		}
 	}
 	for _, x := range iface.Params {
-		if err := set("params", x.Name, paramSpecText(x.Value)); err != nil {
+		_, exists := before.Params.Get(x.Name)
+		if err := set("params", x.Name, exists, paramSpecText(x.Value), "type", string(x.Value.Type), "default", defaultText(x.Value), "optional", truthText(x.Value.Optional)); err != nil {
 			return err
 		}
 	}

@@ -11,20 +11,36 @@ import (
 )
 
 // table aligns rows on stdout.
-type table struct{ w *tabwriter.Writer }
+type table struct {
+	out  io.Writer
+	text *strings.Builder
+	tabs *tabwriter.Writer
+}
 
-func (a *app) table() *table { return newTable(a.out) }
-
-func newTable(w io.Writer) *table { return &table{tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)} }
+func (a *app) table() *table {
+	var b strings.Builder
+	return &table{a.out, &b, tabwriter.NewWriter(&b, 0, 8, 2, ' ', 0)}
+}
 
 func (t *table) row(cells ...string) {
 	for i, c := range cells {
 		cells[i] = strings.NewReplacer("\t", " ", "\n", " ", "\r", " ").Replace(c)
 	}
-	fmt.Fprintln(t.w, strings.TrimRight(strings.Join(cells, "\t"), "\t"))
+	fmt.Fprintln(t.tabs, strings.Join(cells, "\t"))
 }
 
-func (t *table) flush() error { return t.w.Flush() }
+// flush writes the rows, without spaces at the ends of lines.
+func (t *table) flush() error {
+	if err := t.tabs.Flush(); err != nil {
+		return err
+	}
+	for line := range strings.Lines(t.text.String()) {
+		if _, err := fmt.Fprintln(t.out, strings.TrimRight(line, " \n")); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }
 

@@ -68,7 +68,19 @@ func empty(dir string) bool {
 // inside resolves an output's path and refuses one that leads out of the
 // working directory.
 func (w *workspace) inside(output, name string) (string, error) {
-	real, err := filepath.EvalSymlinks(w.file(name))
+	path := w.file(name)
+	info, err := os.Lstat(path)
+	if err != nil {
+		return "", err
+	}
+	dir, err := os.Lstat(filepath.Dir(path))
+	if err != nil {
+		return "", err
+	}
+	if dir.IsDir() && info.Mode()&fs.ModeSymlink == 0 {
+		return path, nil // the common case: no link on the way
+	}
+	real, err := filepath.EvalSymlinks(path)
 	if err != nil {
 		return "", err
 	}

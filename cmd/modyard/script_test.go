@@ -1,0 +1,94 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"syscall"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+var update = flag.Bool("update", false, "write what the commands print into the scripts and the README")
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"modyard": func() {
+			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+			context.AfterFunc(ctx, stop)
+			os.Exit(run(ctx, os.Args[1:], stdio{os.Stdin, os.Stdout, os.Stderr}, os.LookupEnv))
+		},
+	})
+}
+
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 filepath.Join("testdata", "script"),
+		UpdateScripts:       *update,
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("MODYARD_STORE", filepath.Join(e.WorkDir, ".store"))
+			e.Setenv("PATH", os.Getenv("PATH")) // testscript has put modyard first
+			for _, git := range []string{"AUTHOR", "COMMITTER"} {
+				e.Setenv("GIT_"+git+"_NAME", "tester")
+				e.Setenv("GIT_"+git+"_EMAIL", "tester@example.com")
+			}
+			e.Setenv("GIT_CONFIG_GLOBAL", os.DevNull)
+			e.Setenv("GIT_CONFIG_NOSYSTEM", "1")
+			for _, name := range []string{"PYENV_ROOT", "PYENV_VERSION"} {
+				if v, ok := os.LookupEnv(name); ok {
+					e.Setenv(name, v)
+				}
+			}
+			root, err := filepath.Abs(filepath.Join("..", "..", "testdata"))
+			if err != nil {
+				return err
+			}
+			e.Setenv("TESTDATA", root)
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"stable": stable, "copytree": copyTree},
+	})
+}
+
+// stable FILE… prints files (or stdout, stderr) with all that differs from run
+// to run replaced, as the next command's stdout.
+func stable(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: stable FILE…")
+	}
+	for _, f := range args {
+		_, _ = ts.Stdout().Write([]byte(normalize(ts.ReadFile(f))))
+	}
+}
+
+// copytree FROM TO copies a folder.
+func copyTree(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: copytree FROM TO")
+	}
+	ts.Check(os.CopyFS(ts.MkAbs(args[1]), os.DirFS(ts.MkAbs(args[0]))))
+}
+
+var unstable = []struct {
+	re *regexp.Regexp
+	to string
+}{
+	{regexp.MustCompile(`\b20\d{6}-\d{6}(-\d+)?\b`), "RUN"},
+	{regexp.MustCompile(`\b20\d\d-\d\d-\d\d[T ]\d\d:\d\d:\d\dZ?`), "TIME"},
+	{regexp.MustCompile(`sha256:[0-9a-f]{12,64}`), "DIGEST"},
+	{regexp.MustCompile(`\b[0-9a-f]{40}\b`), "COMMIT"},
+	{regexp.MustCompile(` *\b\d+(\.\d+)?(ms|s|m\d+s)\b`), " TOOK"},
+}
+
+func normalize(s string) string {
+	for _, u := range unstable {
+		s = u.re.ReplaceAllString(s, u.to)
+	}
+	return s
+}
