@@ -114,15 +114,7 @@ func runText(r *schema.Run) string {
 	var b strings.Builder
 	b.WriteString("run:\n  command:\n")
 	for _, arg := range r.Command {
-		var texts []string
-		for _, t := range arg.Texts {
-			texts = append(texts, commandText(t.Value))
-		}
-		if arg.Nested {
-			fmt.Fprintf(&b, "    - [%s]\n", strings.Join(texts, ", "))
-		} else {
-			fmt.Fprintf(&b, "    - %s\n", texts[0])
-		}
+		fmt.Fprintf(&b, "    - %s\n", argumentText(arg))
 	}
 	if p := r.Environment.Python; p != nil {
 		fmt.Fprintf(&b, "  environment: {python: %s}\n", flowFields("version", flowText(p.Version.Value), "requirements", flowText(p.Requirements.Value)))
@@ -174,7 +166,19 @@ func durationText(r *schema.Run) string {
 	return fmt.Sprintf("%dms", ms)
 }
 
-// commandText writes one argument of a command.
+// argumentText writes one argument of a command.
+func argumentText(arg schema.Argument) string {
+	var texts []string
+	for _, t := range arg.Texts {
+		texts = append(texts, commandText(t.Value))
+	}
+	if arg.Nested {
+		return "[" + strings.Join(texts, ", ") + "]"
+	}
+	return texts[0]
+}
+
+// commandText writes one text of an argument.
 func commandText(s string) string {
 	if strings.Contains(s, "${{") {
 		return schema.JSON(s)

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -342,6 +343,9 @@ func (o *versionOptions) change(e *schema.Edit, before *schema.ModuleVersion, if
 			return usagef("--remove %q: the last version has no such input, output or param", name)
 		}
 	}
+	if err := o.command(e, before, iface); err != nil {
+		return err
+	}
 	// What exists keeps all that a flag does not say.
 	set := func(group, name string, exists bool, whole string, fields ...string) error {
 		if !exists {
@@ -376,6 +380,61 @@ func (o *versionOptions) change(e *schema.Edit, before *schema.ModuleVersion, if
 		}
 	}
 	return nil
+}
+
+// command hands new names to the command as options, as --script does, and
+// drops the arguments that name what is removed.
+func (o *versionOptions) command(e *schema.Edit, before *schema.ModuleVersion, iface schema.Interface) error {
+	if before.Run == nil {
+		return nil
+	}
+	var lines []string
+	changed := false
+	for _, arg := range before.Run.Command {
+		if o.names(arg) {
+			changed = true
+			continue
+		}
+		lines = append(lines, argumentText(arg))
+	}
+	added := iface
+	added.Inputs = newNames(iface.Inputs, before.Inputs)
+	added.Outputs = newNames(iface.Outputs, before.Outputs)
+	added.Params = newNames(iface.Params, before.Params)
+	for _, arg := range scriptRun("", added).Command[2:] {
+		changed = true
+		lines = append(lines, argumentText(arg))
+	}
+	if !changed {
+		return nil
+	}
+	return e.Set("- "+strings.Join(lines, "\n- "), "run", "command")
+}
+
+func newNames[T any](now, before schema.Map[T]) schema.Map[T] {
+	var out schema.Map[T]
+	for _, x := range now {
+		if _, had := before.Get(x.Name); !had {
+			out = append(out, x)
+		}
+	}
+	return out
+}
+
+// names reports whether an argument names something that is removed.
+func (o *versionOptions) names(arg schema.Argument) bool {
+	for _, t := range arg.Texts {
+		tpl, err := schema.ParseTemplate(t.Value)
+		if err != nil {
+			continue
+		}
+		for _, ref := range tpl.Refs() {
+			if slices.Contains(o.remove, ref.Name) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // writeVersion writes a new version's file and fills in what can be computed.
