@@ -44,7 +44,7 @@ func (p *planner) bindStep(s *scope, n *node) {
 		st.need(inputs[name].Step)
 	}
 	for _, name := range slices.Sorted(maps.Keys(params)) {
-		for _, piece := range params[name].Parts {
+		for _, piece := range params[name].Pieces() {
 			st.need(piece.From.Step)
 		}
 	}
@@ -264,16 +264,18 @@ func (p *planner) stepParams(s *scope, n *node) map[string]Param {
 			continue
 		}
 		if script {
-			want = schema.Param{Spec: have.Spec, Optional: !set}
+			want = schema.Param{Spec: have.Spec, Optional: !set || have.mayBeUnset()}
 			n.iface.Params = append(n.iface.Params, schema.Entry[schema.Param]{Name: e.Name, Pos: e.Pos, Value: want})
 		}
+		if want.Required() && (!set || have.mayBeUnset()) {
+			p.add(s.file, e.Value.Pos, schema.RuleValue, "", "step %q: param %q is required, but %v may be unset", n.name, e.Name, e.Value.Value)
+			continue
+		}
 		if !set {
-			if want.Required() && !script {
-				p.add(s.file, e.Value.Pos, schema.RuleValue, "", "step %q: param %q is required, but %v may be unset", n.name, e.Name, e.Value.Value)
-			}
 			continue
 		}
 		if have, ok = p.typed(s, n, e, want.Spec, have); ok {
+			have.Default = want.Default
 			out[e.Name] = have
 		}
 	}
@@ -378,8 +380,11 @@ func (p *planner) valueOf(s *scope, n *node, e schema.Entry[schema.Arg], ref sch
 			p.add(s.file, pos, schema.RuleWiring, schema.DidYouMean(ref.Name, s.paramNames), "step %q: param %q: there is no param %q", n.name, e.Name, ref.Name)
 			return Param{}, false, false
 		}
-		v, set = s.params[ref.Name]
-		return v, set, true
+		around, set := s.params[ref.Name]
+		if len(around.Parts) > 0 {
+			return Param{Parts: []Piece{{Of: &around}}, Whole: true, Spec: around.Spec}, true, true
+		}
+		return around, set, true
 	case "env":
 		return Param{Value: p.env(s, n, pos, ref.Name), Spec: schema.Spec{Type: schema.TypeString}}, true, true
 	case "steps":

@@ -135,16 +135,39 @@ func (s Source) String() string {
 // Param is the value of a param: known in the plan, or composed of outputs of
 // steps.
 type Param struct {
-	Value any     // when Parts is empty
-	Parts []Piece // texts and step outputs, in order
-	Whole bool    // Parts is one output that keeps its type
-	Spec  schema.Spec
+	Value   any     // when Parts is empty
+	Parts   []Piece // texts, step outputs and params of modules around, in order
+	Whole   bool    // Parts is one value that keeps its type
+	Default any     // when Parts turn out unset; nil: none
+	Spec    schema.Spec
 }
 
-// Piece is a literal text or a step's output.
+// Piece is a literal text, a step's output, or a param of a module around.
 type Piece struct {
 	Literal string
 	From    Source
+	Of      *Param
+}
+
+// Pieces are the literal texts and the outputs that the value is made of,
+// those of params around it in their place.
+func (p Param) Pieces() []Piece {
+	var out []Piece
+	for _, piece := range p.Parts {
+		if piece.Of != nil {
+			out = append(out, piece.Of.Pieces()...)
+		} else {
+			out = append(out, piece)
+		}
+	}
+	return out
+}
+
+// mayBeUnset reports whether the value may turn out to be unset.
+func (p Param) mayBeUnset() bool {
+	return p.Default == nil && slices.ContainsFunc(p.Parts, func(piece Piece) bool {
+		return piece.From.Optional || (piece.Of != nil && piece.Of.mayBeUnset())
+	})
 }
 
 // PlanInput is an input of the pipeline that is given.

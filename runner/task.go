@@ -245,43 +245,57 @@ func value(o store.Output, spec schema.Spec) (any, error) {
 func (s *ModuleStep) resolveParams(output func(Source) (any, bool, error)) (map[string]any, error) {
 	out := make(map[string]any, len(s.Values))
 	for name, p := range s.Values {
-		if len(p.Parts) == 0 {
-			out[name] = p.Value
-			continue
-		}
 		v, set, err := p.resolve(output)
+		if bad, ok := errors.AsType[*valueError](err); ok {
+			return nil, &StepError{Reason: "param", Message: fmt.Sprintf("param %q: %v", name, bad.error)}
+		}
 		if err != nil {
 			return nil, err
 		}
-		if !set {
-			decl, _ := s.Params.Get(name)
-			if decl.Default != nil {
-				out[name] = decl.Default
-			} else if !decl.Optional {
-				return nil, &StepError{Reason: "param", Message: fmt.Sprintf("the param %q is required, but its source was not written", name)}
-			}
-			continue
+		if decl, _ := s.Params.Get(name); !set && !decl.Optional {
+			return nil, &StepError{Reason: "param", Message: fmt.Sprintf("the param %q is required, but its source was not written", name)}
 		}
-		if out[name], err = p.Spec.Check(v); err != nil {
-			return nil, &StepError{Reason: "param", Message: fmt.Sprintf("param %q: %v", name, err)}
+		if set {
+			out[name] = v
 		}
 	}
 	return out, nil
 }
 
+// valueError says that a value is not what a param allows.
+type valueError struct{ error }
+
 func (p Param) resolve(output func(Source) (any, bool, error)) (any, bool, error) {
-	if p.Whole {
-		return output(p.Parts[0].From)
+	if len(p.Parts) == 0 {
+		return p.Value, true, nil
 	}
+	v, set, err := p.compose(output)
+	if err != nil {
+		return nil, false, err
+	}
+	if !set {
+		return p.Default, p.Default != nil, nil
+	}
+	if v, err = p.Spec.Check(v); err != nil {
+		return nil, false, &valueError{err}
+	}
+	return v, true, nil
+}
+
+// compose puts the parts of the value together.
+func (p Param) compose(output func(Source) (any, bool, error)) (any, bool, error) {
 	var b strings.Builder
 	for _, piece := range p.Parts {
-		if piece.From.Step == nil {
-			b.WriteString(piece.Literal)
-			continue
+		var v any = piece.Literal
+		set, err := true, error(nil)
+		switch {
+		case piece.Of != nil:
+			v, set, err = piece.Of.resolve(output)
+		case piece.From.Step != nil:
+			v, set, err = output(piece.From)
 		}
-		v, set, err := output(piece.From)
-		if err != nil || !set {
-			return nil, set, err
+		if p.Whole || err != nil || !set {
+			return v, set, err
 		}
 		b.WriteString(schema.Render(v))
 	}

@@ -67,7 +67,7 @@ func paramText(p runner.Param) string {
 		return schema.Render(p.Value)
 	}
 	var b strings.Builder
-	for _, piece := range p.Parts {
+	for _, piece := range p.Pieces() {
 		if piece.From.Step == nil {
 			b.WriteString(piece.Literal)
 		} else {
@@ -188,7 +188,7 @@ func drawGraph(p *runner.Plan, dot bool) string {
 			draw(s.Sources[name])
 		}
 		for _, name := range sortedKeys(s.Values) {
-			for _, piece := range s.Values[name].Parts {
+			for _, piece := range s.Values[name].Pieces() {
 				if piece.From.Step != nil {
 					draw(piece.From)
 				}

@@ -23,7 +23,7 @@ func (w *workspace) collect(ctx context.Context, x runner.Execution) (map[string
 	var missing []string
 	for _, o := range x.Task.Step.Outputs {
 		name := runner.OutputName(o.Name, o.Value)
-		path, err := w.inside(o.Name, name)
+		path, linked, err := w.inside(o.Name, name)
 		if errors.Is(err, fs.ErrNotExist) || (err == nil && o.Value.Type == schema.TypeFolder && empty(path)) {
 			if !o.Value.Optional {
 				missing = append(missing, name)
@@ -33,7 +33,7 @@ func (w *workspace) collect(ctx context.Context, x runner.Execution) (map[string
 		if err != nil {
 			return nil, err
 		}
-		taken, err := take(ctx, x.Store, o, path)
+		taken, err := take(ctx, x.Store, o, path, linked)
 		if err != nil {
 			return nil, err
 		}
@@ -66,35 +66,35 @@ func empty(dir string) bool {
 }
 
 // inside resolves an output's path and refuses one that leads out of the
-// working directory.
-func (w *workspace) inside(output, name string) (string, error) {
+// working directory. What a link leads to may be wanted again.
+func (w *workspace) inside(output, name string) (target string, linked bool, err error) {
 	path := w.file(name)
 	info, err := os.Lstat(path)
 	if err != nil {
-		return "", err
+		return "", false, err
 	}
 	dir, err := os.Lstat(filepath.Dir(path))
 	if err != nil {
-		return "", err
+		return "", false, err
 	}
 	if dir.IsDir() && info.Mode()&fs.ModeSymlink == 0 {
-		return path, nil // the common case: no link on the way
+		return path, false, nil // the common case: no link on the way
 	}
-	real, err := filepath.EvalSymlinks(path)
+	target, err = filepath.EvalSymlinks(path)
 	if err != nil {
-		return "", err
+		return "", false, err
 	}
 	work, err := filepath.EvalSymlinks(w.work)
 	if err != nil {
-		return "", err
+		return "", false, err
 	}
-	if !strings.HasPrefix(real, work+string(filepath.Separator)) {
-		return "", &runner.StepError{Reason: "output", Message: fmt.Sprintf("the output %q is a link out of the working directory", output), Hint: "write the file itself"}
+	if !strings.HasPrefix(target, work+string(filepath.Separator)) {
+		return "", false, &runner.StepError{Reason: "output", Message: fmt.Sprintf("the output %q is a link out of the working directory", output), Hint: "write the file itself"}
 	}
-	return real, nil
+	return target, true, nil
 }
 
-func take(ctx context.Context, st *store.Store, o schema.Entry[schema.Output], path string) (store.Output, error) {
+func take(ctx context.Context, st *store.Store, o schema.Entry[schema.Output], path string, linked bool) (store.Output, error) {
 	fail := func(format string, args ...any) (store.Output, error) {
 		return store.Output{}, &runner.StepError{Reason: "output", Message: fmt.Sprintf("the output %q "+format, append([]any{o.Name}, args...)...)}
 	}
@@ -110,10 +110,12 @@ func take(ctx context.Context, st *store.Store, o schema.Entry[schema.Output], p
 	case o.Value.Type != schema.TypeFolder && !info.Mode().IsRegular():
 		return fail("is no file")
 	case o.Value.Type == schema.TypeFolder:
-		obj, err = st.MoveFolder(ctx, path)
+		obj, err = takeFolder(ctx, st, path, linked)
 		if errs := snapshotProblems(err); errs != "" {
 			return fail("cannot be kept: %s", errs)
 		}
+	case o.Value.Type == schema.TypeFile && linked:
+		obj, err = st.CopyFile(ctx, path)
 	case o.Value.Type == schema.TypeFile:
 		obj, err = st.MoveFile(ctx, path)
 	default:
@@ -126,6 +128,17 @@ func take(ctx context.Context, st *store.Store, o schema.Entry[schema.Output], p
 	}
 	out.Object = &obj
 	return out, err
+}
+
+func takeFolder(ctx context.Context, st *store.Store, path string, linked bool) (store.Object, error) {
+	if !linked {
+		return st.MoveFolder(ctx, path)
+	}
+	t, err := snapshot.Data(path)
+	if err != nil {
+		return store.Object{}, err
+	}
+	return st.AddTree(ctx, t, "")
 }
 
 func snapshotProblems(err error) string {
