@@ -77,6 +77,9 @@ var loadSchemas = sync.OnceValue(func() *validators {
 // validate checks the document against the JSON Schema of the kind.
 func (d *document) validate(kind string) {
 	v := loadSchemas()
+	if holds(v.compiled[kind], d.value) {
+		return
+	}
 	err := v.compiled[kind].Validate(d.value)
 	ve, ok := errors.AsType[*jsonschema.ValidationError](err)
 	if !ok {
