@@ -2,7 +2,6 @@ package schema
 
 import (
 	"time"
-	"unicode/utf8"
 
 	"gopkg.in/yaml.v3"
 )
@@ -39,14 +38,12 @@ func str(n *yaml.Node) string {
 	return ""
 }
 
-// text takes a scalar with the place where its characters begin.
+// text takes a scalar with the place where its characters begin, or where the
+// | or > stands.
 func text(n *yaml.Node) Text {
 	pos := nodePos(n)
-	switch n.Style {
-	case yaml.DoubleQuotedStyle, yaml.SingleQuotedStyle:
+	if n.Style&(yaml.DoubleQuotedStyle|yaml.SingleQuotedStyle) != 0 {
 		pos.Col++
-	case yaml.LiteralStyle, yaml.FoldedStyle:
-		pos = Pos{pos.Line + 1, 1}
 	}
 	return Text{str(n), pos}
 }
@@ -90,10 +87,13 @@ func (d *decoder) bound(n *yaml.Node) *float64 {
 	return &f
 }
 
-// any takes a value; what is no value was reported before.
+// any takes a value; what is no value was reported before, and is nil.
 func (d *decoder) any(n *yaml.Node) any {
 	w := walker{doc: &document{}}
-	return w.plain(n, 0)
+	if v := w.plain(n, 0); len(w.doc.diags) == 0 {
+		return v
+	}
+	return nil
 }
 
 func (d *decoder) duration(n *yaml.Node) time.Duration {
@@ -224,7 +224,11 @@ func (d *decoder) resources(n *yaml.Node) Resources {
 		case "cpus":
 			r.CPUs = d.float(v)
 		case "memory":
-			r.Memory, _ = ParseMemory(str(v))
+			if i, ok := nodeInt(v); ok && v.Tag == "!!int" {
+				r.Memory = i
+			} else {
+				r.Memory, _ = ParseMemory(str(v))
+			}
 		case "gpus":
 			r.GPUs = integer(v)
 		}
@@ -404,12 +408,12 @@ func (d *decoder) pipeline(n *yaml.Node, _ []byte) *Pipeline {
 func (l *Lifecycle) set(key string, v *yaml.Node) bool {
 	switch key {
 	case "state":
-		l.State = State(str(v))
+		l.State, l.StatePos = State(str(v)), nodePos(v)
 		if l.State == Active {
 			l.State = ""
 		}
 	case "reason":
-		l.Reason = str(v)
+		l.Reason, l.ReasonPos = str(v), nodePos(v)
 	case "use":
 		l.Use, l.UsePos = str(v), nodePos(v)
 	default:
@@ -482,12 +486,4 @@ func (d *decoder) lock(n *yaml.Node, _ []byte) *Lock {
 		}
 	})
 	return l
-}
-
-// charOffset moves a position by n characters of one line.
-func (t Text) charOffset(n int) Pos {
-	if n > utf8.RuneCountInString(t.Value) {
-		n = 0
-	}
-	return t.Pos.plus(n)
 }

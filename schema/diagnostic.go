@@ -12,9 +12,6 @@ import (
 // characters. The zero Pos is no place.
 type Pos struct{ Line, Col int32 }
 
-// plus moves the position n columns to the right.
-func (p Pos) plus(n int) Pos { return Pos{p.Line, p.Col + int32(n)} }
-
 // Severity says how bad a diagnostic is.
 type Severity string
 

@@ -4,13 +4,16 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
+	"reflect"
 	"strings"
 
 	"gopkg.in/yaml.v3"
 )
 
 // Edit changes a YAML text in place: comments, order, quoting and empty lines
-// of all that is not changed stay as they are.
+// of all that is not changed stay as they are. An edit that would change more
+// than it was asked to is an error, and leaves the text as it was.
 type Edit struct{ data []byte }
 
 // NewEdit begins to change a text.
@@ -19,26 +22,19 @@ func NewEdit(data []byte) *Edit { return &Edit{bytes.Clone(data)} }
 // Bytes is the text with all changes made so far.
 func (e *Edit) Bytes() []byte { return e.data }
 
-// Scalar writes a string as a YAML scalar, quoted when it must be.
-func Scalar(s string) string {
-	if strings.ContainsAny(s, "\n\r") {
-		return JSON(s)
-	}
-	out, err := yaml.Marshal(s)
-	if err != nil || bytes.Count(out, []byte("\n")) > 1 {
-		return JSON(s)
-	}
-	return strings.TrimSuffix(string(out), "\n")
-}
-
 // Set gives the mapping at path[:len-1] the entry path[len-1] with a value
 // written as YAML: one line, or a block mapping without indentation. What is
 // missing of the path is made.
 func (e *Edit) Set(value string, path ...string) error {
-	root, err := e.parse()
+	root, err := parseMapping(e.data)
 	if err != nil {
-		return err
+		return fmt.Errorf("cannot edit: %w", err)
 	}
+	var v yaml.Node
+	if err := yaml.Unmarshal([]byte(value), &v); err != nil || len(v.Content) != 1 {
+		return fmt.Errorf("cannot set %s: %q is no value in YAML", strings.Join(path, "."), clip(value))
+	}
+	want := with(plain(root), plain(v.Content[0]), path)
 	parent, depth := descend(root, path)
 	key, rest := path[depth], path[depth+1:]
 	for i := len(rest) - 1; i >= 0; i-- {
@@ -51,51 +47,91 @@ func (e *Edit) Set(value string, path ...string) error {
 	if err != nil {
 		return fmt.Errorf("cannot set %s: %w", strings.Join(path, "."), err)
 	}
-	return e.accept(changed)
+	return e.accept(changed, want)
+}
+
+// with is the plain value m with a value at path, made as far as it is missing.
+func with(m, value any, path []string) any {
+	if len(path) == 0 {
+		return value
+	}
+	out := maps.Clone(asMap(m))
+	if out == nil {
+		out = map[string]any{}
+	}
+	out[path[0]] = with(out[path[0]], value, path[1:])
+	return out
+}
+
+// without is the plain value m without what is at path, nor the mappings that
+// it leaves empty.
+func without(m any, path []string) map[string]any {
+	out := maps.Clone(asMap(m))
+	if len(path) > 1 {
+		if rest := without(out[path[0]], path[1:]); len(rest) > 0 {
+			out[path[0]] = rest
+			return out
+		}
+	}
+	delete(out, path[0])
+	return out
 }
 
 // Delete drops the entry at path, and the mappings that it leaves empty.
 func (e *Edit) Delete(path ...string) error {
-	root, err := e.parse()
+	root, err := parseMapping(e.data)
 	if err != nil {
-		return err
+		return fmt.Errorf("cannot edit: %w", err)
 	}
 	parent, depth := descend(root, path)
 	if depth != len(path)-1 || find(parent, path[depth]) < 0 {
 		return nil
 	}
+	want := without(plain(root), path)
 	if len(parent.Content) == 2 && depth > 0 {
 		return e.Delete(path[:depth]...)
 	}
 	i := find(parent, path[depth])
 	if parent.Style&yaml.FlowStyle != 0 {
-		parent.Content = append(parent.Content[:i:i], parent.Content[i+2:]...)
-		changed, err := e.reflow(parent)
+		changed, err := e.cut(parent, i)
 		if err != nil {
-			return err
+			return fmt.Errorf("cannot delete %s: %w", strings.Join(path, "."), err)
 		}
-		return e.accept(changed)
+		return e.accept(changed, want)
 	}
 	from, to := e.extent(parent, i)
-	return e.accept(splice(e.data, from, to, ""))
+	return e.accept(splice(e.data, from, to, ""), want)
 }
 
-func (e *Edit) parse() (*yaml.Node, error) {
+func parseMapping(data []byte) (*yaml.Node, error) {
+	if len(newSource(data).starts) != bytes.Count(data, []byte("\n"))+1 {
+		return nil, errors.New("not every line ends with a line feed")
+	}
 	var doc yaml.Node
-	if err := yaml.Unmarshal(e.data, &doc); err != nil {
-		return nil, fmt.Errorf("cannot edit: %w", err)
+	if err := yaml.Unmarshal(data, &doc); err != nil {
+		return nil, err
 	}
 	if len(doc.Content) == 0 || doc.Content[0].Kind != yaml.MappingNode {
-		return nil, errors.New("cannot edit: the text is no mapping")
+		return nil, errors.New("the text is no mapping")
 	}
 	return doc.Content[0], nil
 }
 
-// accept takes the changed text when it is still YAML.
-func (e *Edit) accept(changed []byte) error {
-	var doc yaml.Node
-	if err := yaml.Unmarshal(changed, &doc); err != nil {
+// plain is the value of a node, as far as manifests have such values.
+func plain(n *yaml.Node) any {
+	w := walker{doc: &document{}}
+	return w.plain(n, 0)
+}
+
+// accept takes the changed text when it says what it was meant to, no less and
+// no more.
+func (e *Edit) accept(changed []byte, want any) error {
+	root, err := parseMapping(changed)
+	if err != nil {
 		return fmt.Errorf("the edit would break the file: %w", err)
+	}
+	if !reflect.DeepEqual(plain(root), want) {
+		return errors.New("the edit would change more of the file than it should; make it by hand")
 	}
 	e.data = changed
 	return nil
@@ -129,32 +165,71 @@ func find(n *yaml.Node, key string) int {
 func (e *Edit) put(parent *yaml.Node, key, value string) ([]byte, error) {
 	i := find(parent, key)
 	if parent.Style&yaml.FlowStyle != 0 {
-		var v yaml.Node
-		if err := yaml.Unmarshal([]byte(value), &v); err != nil {
-			return nil, err
-		}
-		if i >= 0 {
-			parent.Content[i+1] = v.Content[0]
-		} else {
-			parent.Content = append(parent.Content, &yaml.Node{Kind: yaml.ScalarNode, Value: key}, v.Content[0])
-		}
-		return e.reflow(parent)
+		return e.putFlow(parent, i, key, value)
 	}
+	text := indent(Scalar(key)+":"+after(value), parent.Content[0].Column-1) + "\n"
 	if i < 0 {
 		last := len(parent.Content) - 2
 		_, to := e.extent(parent, last)
-		text := indent(Scalar(key)+":"+after(value), parent.Column-1) + "\n"
 		if to > 0 && e.data[to-1] != '\n' {
 			text = "\n" + text
 		}
-		return splice(e.data, to, to, text), nil
+		return splice(e.data, to, to, e.breaks(text)), nil
 	}
 	v := parent.Content[i+1]
 	if end, ok := e.end(v); ok && !strings.Contains(value, "\n") {
 		return splice(e.data, e.offset(v), end, value), nil
 	}
 	from, to := e.extent(parent, i)
-	return splice(e.data, from, to, indent(Scalar(key)+":"+after(value), parent.Column-1)+"\n"), nil
+	return splice(e.data, from, to, e.breaks(text)), nil
+}
+
+// putFlow sets entry i of a flow mapping, or adds one when i is negative.
+func (e *Edit) putFlow(parent *yaml.Node, i int, key, value string) ([]byte, error) {
+	var doc yaml.Node
+	if err := yaml.Unmarshal([]byte(value), &doc); err != nil {
+		return nil, err
+	}
+	v, k := doc.Content[0], &yaml.Node{Kind: yaml.ScalarNode, Value: key}
+	if i >= 0 {
+		old := parent.Content[i+1]
+		if end, ok := e.end(old); ok {
+			return splice(e.data, e.offset(old), end, flow(v)), nil
+		}
+		parent.Content[i+1] = v
+		return e.reflow(parent)
+	}
+	if n := len(parent.Content); n > 0 {
+		if end, ok := e.end(parent.Content[n-1]); ok {
+			return splice(e.data, end, end, ", "+flow(k)+": "+flow(v)), nil
+		}
+	}
+	parent.Content = append(parent.Content, k, v)
+	return e.reflow(parent)
+}
+
+// cut drops entry i of a flow mapping of several.
+func (e *Edit) cut(parent *yaml.Node, i int) ([]byte, error) {
+	if i+2 < len(parent.Content) {
+		return splice(e.data, e.offset(parent.Content[i]), e.offset(parent.Content[i+2]), ""), nil
+	}
+	if i > 0 {
+		from, ok := e.end(parent.Content[i-1])
+		to, ok2 := e.end(parent.Content[i+1])
+		if ok && ok2 {
+			return splice(e.data, from, to, ""), nil
+		}
+	}
+	parent.Content = append(parent.Content[:i:i], parent.Content[i+2:]...)
+	return e.reflow(parent)
+}
+
+// breaks ends the lines of a new text as the first line of the file ends.
+func (e *Edit) breaks(text string) string {
+	if i := bytes.IndexByte(e.data, '\n'); i > 0 && e.data[i-1] == '\r' {
+		return strings.ReplaceAll(text, "\n", "\r\n")
+	}
+	return text
 }
 
 // after writes what follows a key and its colon.
@@ -193,104 +268,6 @@ func splice(data []byte, from, to int, text string) []byte {
 	return append(out, data[to:]...)
 }
 
-// offset is where a node begins, in bytes.
-func (e *Edit) offset(n *yaml.Node) int {
-	at := e.line(n.Line)
-	for col := 1; col < n.Column && at < len(e.data); col++ {
-		at++
-		for at < len(e.data) && e.data[at]&0xC0 == 0x80 {
-			at++
-		}
-	}
-	return at
-}
-
-// line is where a line begins, in bytes.
-func (e *Edit) line(n int) int {
-	at := 0
-	for ; n > 1; n-- {
-		i := bytes.IndexByte(e.data[at:], '\n')
-		if i < 0 {
-			return len(e.data)
-		}
-		at += i + 1
-	}
-	return at
-}
-
-// end is where a value ends that stands on one line; ok is false for others.
-func (e *Edit) end(n *yaml.Node) (end int, ok bool) {
-	at := e.offset(n)
-	rest, _, _ := bytes.Cut(e.data[at:], []byte("\n"))
-	switch {
-	case n.Kind == yaml.ScalarNode && n.Style == 0:
-		if n.Anchor == "" && bytes.HasPrefix(rest, []byte(n.Value)) {
-			return at + len(n.Value), n.Value != ""
-		}
-	case n.Kind == yaml.ScalarNode && n.Style&(yaml.DoubleQuotedStyle|yaml.SingleQuotedStyle) != 0,
-		n.Style&yaml.FlowStyle != 0:
-		if l, ok := balanced(rest); ok {
-			return at + l, true
-		}
-	}
-	return 0, false
-}
-
-// balanced is the length of the quoted or bracketed text that s begins with.
-func balanced(s []byte) (int, bool) {
-	depth := 0
-	var quote byte
-	for i := 0; i < len(s); i++ {
-		c := s[i]
-		switch {
-		case quote == '"' && c == '\\':
-			i++
-			continue
-		case quote != 0:
-			if c == quote {
-				quote = 0
-			}
-		case c == '"' || c == '\'':
-			quote = c
-		case c == '{' || c == '[':
-			depth++
-		case c == '}' || c == ']':
-			depth--
-		}
-		if depth == 0 && quote == 0 {
-			return i + 1, true
-		}
-	}
-	return 0, false
-}
-
-// extent is the range of whole lines of entry i of a block mapping: to the
-// next line that is indented no deeper, without the comments and empty lines
-// before it.
-func (e *Edit) extent(parent *yaml.Node, i int) (from, to int) {
-	k, v := parent.Content[i], parent.Content[i+1]
-	from = e.line(k.Line)
-	to = e.line(k.Line + 1)
-	level := k.Column - 1
-	for at := to; at < len(e.data); {
-		l, _, _ := bytes.Cut(e.data[at:], []byte("\n"))
-		next := min(at+len(l)+1, len(e.data))
-		trimmed := bytes.TrimLeft(l, " ")
-		deep := len(l) - len(trimmed)
-		sequence := v.Kind == yaml.SequenceNode && deep == level && bytes.HasPrefix(trimmed, []byte("-"))
-		switch {
-		case len(bytes.TrimSpace(trimmed)) == 0 || trimmed[0] == '#' && deep <= level:
-			// belongs to what follows, unless the entry goes on after it
-		case deep > level || sequence:
-			to = next
-		default:
-			return from, to
-		}
-		at = next
-	}
-	return from, to
-}
-
 // reflow writes a flow mapping anew.
 func (e *Edit) reflow(n *yaml.Node) ([]byte, error) {
 	at := e.offset(n)
@@ -299,40 +276,4 @@ func (e *Edit) reflow(n *yaml.Node) ([]byte, error) {
 		return nil, errors.New("the mapping has no end")
 	}
 	return splice(e.data, at, at+l, Flow(n)), nil
-}
-
-// Flow writes a value (plain values, or a node) as YAML on one line.
-func Flow(v any) string {
-	var n yaml.Node
-	if node, ok := v.(*yaml.Node); ok {
-		n = *node
-	} else if err := n.Encode(v); err != nil {
-		return JSON(v)
-	}
-	return flow(&n)
-}
-
-func flow(n *yaml.Node) string {
-	var parts []string
-	switch n.Kind {
-	case yaml.MappingNode:
-		for i := 0; i+1 < len(n.Content); i += 2 {
-			parts = append(parts, flow(n.Content[i])+": "+flow(n.Content[i+1]))
-		}
-		return "{" + strings.Join(parts, ", ") + "}"
-	case yaml.SequenceNode:
-		for _, c := range n.Content {
-			parts = append(parts, flow(c))
-		}
-		return "[" + strings.Join(parts, ", ") + "]"
-	case yaml.AliasNode:
-		return "*" + n.Value
-	}
-	if n.Tag == "!!str" || n.Tag == "" {
-		if strings.ContainsAny(n.Value, ",[]{}#:&*!|>'\"%@`") {
-			return JSON(n.Value)
-		}
-		return Scalar(n.Value)
-	}
-	return n.Value
 }

@@ -64,7 +64,7 @@ func ParseTemplate(s string) (Template, *ExprError) {
 		offset += len([]rune(before))
 		body, after, closed := strings.Cut(rest, "}}")
 		if !closed {
-			return nil, &ExprError{offset, "the expression has no end", "write ${{ inputs.NAME }}"}
+			return nil, &ExprError{offset, "the expression has no end", "end it with }}"}
 		}
 		ref, err := parseRef(strings.TrimSpace(body))
 		if err != nil {
@@ -85,6 +85,9 @@ func parseRef(body string) (*Ref, *ExprError) {
 	bad := func(hint string) (*Ref, *ExprError) {
 		return nil, &ExprError{0, fmt.Sprintf("%q is no expression", clip(body)), hint}
 	}
+	if body == "" {
+		return nil, &ExprError{0, "the expression is empty", forms}
+	}
 	context := fields[0]
 	known := false
 	for _, c := range contexts {
@@ -97,7 +100,7 @@ func parseRef(body string) (*Ref, *ExprError) {
 		return bad(forms)
 	}
 	for _, f := range fields[1:] {
-		if !ValidIdent(f) && (context != "env" || f == "") {
+		if !ValidIdent(f) && (context != "env" || !envPattern.MatchString(f)) {
 			return bad(forms)
 		}
 	}

@@ -1,8 +1,8 @@
 package schema
 
 import (
-	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -10,11 +10,26 @@ import (
 // but the one file.
 type linter struct {
 	file  string
+	doc   *document
+	data  []byte
 	diags Diagnostics
+
+	src *source // of data, once it is needed
 }
 
 func (l *linter) add(pos Pos, rule Rule, hint, format string, args ...any) {
 	l.diags.Add(l.file, pos, rule, hint, format, args...)
+}
+
+// place finds the node at a path of keys and indices, or what of it there is.
+func (l *linter) place(path ...string) Pos { return nodePos(l.doc.at(path)) }
+
+// offset is the place of the expression that begins n characters into t.
+func (l *linter) offset(t Text, n int) Pos {
+	if l.src == nil {
+		l.src = newSource(l.data)
+	}
+	return l.src.expression(t, n)
 }
 
 // unique reports names that differ only by case or by - and _.
@@ -31,17 +46,22 @@ func unique[T any](l *linter, what string, m Map[T]) {
 }
 
 func (l *linter) module(m *Module) {
-	check := func(pos Pos, what string, lc Lifecycle) {
-		if lc.State != "" && lc.Reason == "" {
-			l.add(pos, RuleState, "people who use it will read the reason", "%s is %s without a reason", what, lc.State)
-		}
-		if lc.State == "" && (lc.Reason != "" || lc.Use != "") {
-			l.add(pos, RuleState, "set state: deprecated or state: disabled, or drop the reason", "%s has a reason or a replacement but is active", what)
+	const hint = "set state: deprecated or state: disabled, or drop it"
+	check := func(what string, lc Lifecycle) {
+		switch {
+		case lc.State != "" && lc.Reason == "":
+			l.add(lc.StatePos, RuleState, "people who use it will read the reason", "%s is %s without a reason", what, lc.State)
+		case lc.State == "" && lc.Reason != "":
+			l.add(lc.ReasonPos, RuleState, hint, "%s has a reason but is active", what)
+		case lc.State == "" && lc.Use != "":
+			l.add(lc.UsePos, RuleState, hint, "%s has a replacement but is active", what)
 		}
 	}
-	check(m.NamePos, "the module", m.Lifecycle)
+	check("the module", m.Lifecycle)
 	for _, v := range m.Versions {
-		check(v.Pos, "version "+clip(v.Name), v.Value)
+		if v.Value.StatePos != (Pos{}) {
+			check("version "+clip(v.Name), v.Value)
+		}
 		if v.Value.Use != "" && v.Value.Use == v.Name {
 			l.add(v.Value.UsePos, RuleState, "", "version %s is to be replaced by itself", clip(v.Name))
 		}
@@ -62,13 +82,13 @@ func (l *linter) moduleVersion(m *ModuleVersion) {
 	if m.Run != nil {
 		l.run(m.Run, m.Interface, false)
 		if m.Snapshot == nil {
-			l.add(m.Version.Pos, RuleSnapshot, "add snapshot: {folder: ../src}", "the version has a command and no snapshot")
+			l.add(m.Run.Pos, RuleSnapshot, "add snapshot: {folder: ../src}", "the version has a command and no snapshot")
 		}
 		if len(m.Registries) > 0 {
 			l.add(m.Registries[0].Pos, RuleSchema, "registries are for modules with steps", "a module with a command uses no registries")
 		}
 	} else {
-		if m.Snapshot != nil {
+		if m.Snapshot != nil && len(m.Steps) > 0 {
 			l.add(m.Snapshot.Pos, RuleSnapshot, "its steps have their own", "a module that is a pipeline has no snapshot")
 		}
 		l.steps(m.Steps, true)
@@ -89,55 +109,63 @@ func (l *linter) iface(i Interface) {
 	}
 }
 
-func (l *linter) output(o Entry[Output]) {
-	l.spec("output", o.Name, o.Pos, o.Value.Spec)
+// output checks one output, of the step that path leads to, or of the module.
+func (l *linter) output(o Entry[Output], path ...string) {
+	path = append(path, "outputs", o.Name)
+	l.spec("output", path, o.Value.Spec)
 	if o.Value.Format != "" && !o.Value.Type.IsData() && o.Value.Type != "" {
-		l.add(o.Pos, RuleInterface, "drop it: a value has no format", "output %q is a value and has a format", o.Name)
+		l.add(l.place(append(path, "format")...), RuleInterface, "drop it: a value has no format", "output %q is a value and has a format", o.Name)
 	}
 }
 
 // spec checks that constraints fit their type.
-func (l *linter) spec(what, name string, pos Pos, s Spec) {
+func (l *linter) spec(what string, path []string, s Spec) {
+	name := path[len(path)-1]
+	at := func(keys ...string) Pos { return l.place(slices.Concat(path, keys)...) }
 	element := s.Type
 	if s.Type == TypeList {
 		element = s.items()
 	} else if s.Items != "" && s.Type != "" {
-		l.add(pos, RuleInterface, "items goes with type: list", "%s %q has items, but its type is %s", what, name, s.Type)
+		l.add(at("items"), RuleInterface, "items goes with type: list", "%s %q has items, but its type is %s", what, name, s.Type)
 	}
 	numeric := element == TypeInteger || element == TypeNumber
-	bounds := s.Minimum != nil || s.Maximum != nil || s.ExclusiveMinimum != nil || s.ExclusiveMaximum != nil
-	if bounds && !numeric {
-		l.add(pos, RuleInterface, "bounds go with integers and numbers", "%s %q has a bound, but its type is %s", what, name, s.TypeName())
+	for key, bound := range map[string]*float64{"minimum": s.Minimum, "maximum": s.Maximum, "exclusiveMinimum": s.ExclusiveMinimum, "exclusiveMaximum": s.ExclusiveMaximum} {
+		if bound != nil && !numeric && element != "" {
+			l.add(at(key), RuleInterface, "bounds go with integers and numbers", "%s %q has a bound, but its type is %s", what, name, s.TypeName())
+		}
+	}
+	if low, high := s.bounds(); numeric && low > high {
+		l.add(at(), RuleInterface, "", "no value of %s %q can keep its bounds", what, name)
 	}
 	if s.Pattern != "" {
-		if element != TypeString {
-			l.add(pos, RuleInterface, "a pattern goes with strings", "%s %q has a pattern, but its type is %s", what, name, s.TypeName())
+		if element != TypeString && element != "" {
+			l.add(at("pattern"), RuleInterface, "a pattern goes with strings", "%s %q has a pattern, but its type is %s", what, name, s.TypeName())
 		}
-		if _, err := regexp.Compile(s.Pattern); err != nil {
-			l.add(pos, RuleInterface, "the syntax is RE2's", "the pattern of %s %q is no regular expression: %q", what, name, clip(s.Pattern))
+		if _, err := compile(s.Pattern); err != nil {
+			l.add(at("pattern"), RuleInterface, "the syntax is RE2's", "the pattern of %s %q is no regular expression: %q", what, name, clip(s.Pattern))
 		}
 	}
 	if s.Type.IsData() && len(s.Enum) > 0 {
-		l.add(pos, RuleInterface, "", "%s %q is a %s and has an enum", what, name, s.Type)
+		l.add(at("enum"), RuleInterface, "", "%s %q is a %s and has an enum", what, name, s.Type)
 		return
 	}
-	for _, e := range s.Enum {
+	for i, e := range s.Enum {
 		if _, err := (Spec{Type: element}).Check(e); err != nil && element != "" {
-			l.add(pos, RuleInterface, "", "the enum of %s %q: %v", what, name, err)
+			l.add(at("enum", strconv.Itoa(i)), RuleInterface, "", "the enum of %s %q: %v", what, name, err)
 		}
 	}
 }
 
 func (l *linter) param(p Entry[Param]) {
-	l.spec("param", p.Name, p.Pos, p.Value.Spec)
+	l.spec("param", []string{"params", p.Name}, p.Value.Spec)
 	if p.Value.Default == nil || p.Value.Type == "" {
 		return
 	}
 	if _, err := p.Value.Check(p.Value.Default); err != nil {
-		l.add(p.Pos, RuleInterface, "", "the default of param %q: %v", p.Name, err)
+		l.add(l.place("params", p.Name, "default"), RuleInterface, "", "the default of param %q: %v", p.Name, err)
 	}
 	if p.Value.Optional {
-		l.add(p.Pos, RuleInterface, "drop one of them", "param %q has a default and is optional", p.Name)
+		l.add(l.place("params", p.Name, "optional"), RuleInterface, "drop one of them", "param %q has a default and is optional", p.Name)
 	}
 }
 
@@ -145,13 +173,13 @@ func (l *linter) param(p Entry[Param]) {
 func (l *linter) expression(t Text, allowed ...string) []Ref {
 	tpl, err := ParseTemplate(t.Value)
 	if err != nil {
-		l.add(t.charOffset(err.Offset), RuleExpression, err.Hint, "%s", err.Message)
+		l.add(l.offset(t, err.Offset), RuleExpression, err.Hint, "%s", err.Message)
 		return nil
 	}
 	refs := tpl.Refs()
 	for _, r := range refs {
 		if !slices.Contains(allowed, r.Context) {
-			l.add(t.charOffset(r.Offset), RuleExpression, contextHint(r.Context, allowed),
+			l.add(l.offset(t, r.Offset), RuleExpression, contextHint(r.Context, allowed),
 				"%s cannot stand here", r.Expr())
 		}
 	}
@@ -160,12 +188,16 @@ func (l *linter) expression(t Text, allowed ...string) []Ref {
 
 func contextHint(context string, allowed []string) string {
 	switch {
-	case context == "secrets" && slices.Contains(allowed, "inputs"):
-		return "a secret reaches a step through run.env alone"
+	case context == "secrets":
+		return "a secret reaches a step through its secrets and run.env alone"
 	case context == "env":
 		return "environment variables are read in pipelines only, in params and in the env of a script step"
 	}
-	return "here may stand " + QuoteList(allowed, "or")
+	var forms []string
+	for _, a := range allowed {
+		forms = append(forms, Ref{Context: a, Step: "STEP", Name: "NAME"}.String())
+	}
+	return "here may stand " + QuoteList(forms, "or")
 }
 
 // run checks the command and the environment against the interface: every
@@ -177,14 +209,13 @@ func (l *linter) run(r *Run, i Interface, script bool) {
 			if !slices.Contains(allowed, ref.Context) {
 				continue
 			}
-			pos := t.charOffset(ref.Offset)
 			names, optional := i.lookup(ref)
 			used[ref.String()] = true
 			switch {
 			case ref.Context != "env" && !slices.Contains(names, ref.Name):
-				l.add(pos, RuleExpression, DidYouMean(ref.Name, names), "%s names no %s of this %s", ref.Expr(), strings.TrimSuffix(ref.Context, "s"), stepOrModule(script))
+				l.add(l.offset(t, ref.Offset), RuleExpression, DidYouMean(ref.Name, names), "%s names no %s of this %s", ref.Expr(), strings.TrimSuffix(ref.Context, "s"), stepOrModule(script))
 			case optional && !nested:
-				l.add(pos, RuleOptional, "put it into a nested list, which is dropped when the "+strings.TrimSuffix(ref.Context, "s")+" is not set: [--flag, \""+ref.Expr()+"\"]",
+				l.add(l.offset(t, ref.Offset), RuleOptional, "put it into a nested list, which is dropped when the "+strings.TrimSuffix(ref.Context, "s")+" is not set: [--flag, \""+ref.Expr()+"\"]",
 					"%s may be unset", ref.Expr())
 			}
 		}
@@ -204,6 +235,15 @@ func (l *linter) run(r *Run, i Interface, script bool) {
 			l.add(e.Pos, RuleEnv, "modyard sets it for every step", "the variable %s cannot be set", e.Name)
 		}
 	}
+	if p := r.Environment.Python; p != nil {
+		l.path(p.Requirements)
+	}
+	if len(r.Command) == 0 {
+		return // the schema said so
+	}
+	if first := r.Command[0]; len(first.Texts) > 0 && (first.Nested || first.Texts[0].Value == "") {
+		l.add(first.Texts[0].Pos, RuleSchema, "begin the command with a program", "the command begins without a program")
+	}
 	for _, p := range i.Params {
 		if !used["params."+p.Name] {
 			l.diags.Warn(l.file, p.Pos, RuleUnused, "name it in run.command or run.env: ${{ params."+p.Name+" }}", "param %q reaches neither the command nor its environment", p.Name)
@@ -213,12 +253,6 @@ func (l *linter) run(r *Run, i Interface, script bool) {
 		if !used["secrets."+s.Name] {
 			l.diags.Warn(l.file, s.Pos, RuleUnused, "name it in run.env: ${{ secrets."+s.Name+" }}", "secret %q does not reach the command", s.Name)
 		}
-	}
-	if p := r.Environment.Python; p != nil {
-		l.path(p.Requirements)
-	}
-	if len(r.Command) > 0 && len(r.Command[0].Texts) > 0 && (r.Command[0].Nested || r.Command[0].Texts[0].Value == "") {
-		l.add(r.Command[0].Texts[0].Pos, RuleSchema, "begin the command with a program", "the command begins without a program")
 	}
 }
 
@@ -247,7 +281,7 @@ func (i Interface) lookup(r Ref) (names []string, optional bool) {
 		return i.Outputs.Names(), false
 	case "params":
 		p, _ := i.Params.Get(r.Name)
-		return i.Params.Names(), p.Optional
+		return i.Params.Names(), p.Optional && p.Default == nil
 	case "secrets":
 		s, _ := i.Secrets.Get(r.Name)
 		return i.Secrets.Names(), s.Optional
@@ -338,7 +372,7 @@ func (l *linter) script(name string, pos Pos, s *Step, nested bool) {
 	unique(l, "inputs", s.Inputs)
 	unique(l, "params", s.Params)
 	for _, o := range s.Outputs {
-		l.output(o)
+		l.output(o, "steps", name)
 	}
 	for _, e := range s.Inputs {
 		iface.Inputs = append(iface.Inputs, Entry[Input]{e.Name, e.Pos, Input{}})

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -87,7 +88,8 @@ type Lifecycle struct {
 	State  State  `json:"state,omitempty"`
 	Reason string `json:"reason,omitempty"`
 	Use    string `json:"use,omitempty"` // the version, or module, to use instead
-	UsePos Pos    `json:"-"`
+
+	StatePos, ReasonPos, UsePos Pos `json:"-"`
 }
 
 // Module is modules/NAME/module.yaml.
@@ -329,7 +331,7 @@ func ParseMemory(s string) (int64, error) {
 	digits := strings.TrimRight(s, "KMGTi")
 	unit, ok := units[s[len(digits):]]
 	f, err := strconv.ParseFloat(digits, 64)
-	if err != nil || !ok {
+	if err != nil || !ok || !(f >= 0 && f*unit < math.MaxInt64) {
 		return 0, fmt.Errorf("%q is no amount of memory", s)
 	}
 	return int64(f * unit), nil

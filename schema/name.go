@@ -13,6 +13,7 @@ import (
 var (
 	namePattern  = regexp.MustCompile(`^[a-z][a-z0-9-]{0,63}$`)
 	identPattern = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]{0,63}$`)
+	envPattern   = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,127}$`)
 )
 
 // ValidName reports whether s may name a registry, a module or a pipeline.
@@ -40,11 +41,18 @@ func Nearest(name string, candidates []string) []string {
 	limit := max(2, len(name)/3)
 	var near []scored
 	for _, c := range candidates {
-		if c == name || len(c) > len(name)+limit || len(name) > len(c)+limit {
+		if c == name {
+			continue
+		}
+		if len(name) >= 3 && strings.HasPrefix(Fold(c), Fold(name)) {
+			near = append(near, scored{c, 0})
+			continue
+		}
+		if len(c) > len(name)+limit || len(name) > len(c)+limit {
 			continue
 		}
 		d := levenshtein.ComputeDistance(Fold(name), Fold(c))
-		if d <= limit && d < len(c) {
+		if d <= limit && 2*d < max(len(name), len(c)) {
 			near = append(near, scored{c, d})
 		}
 	}
@@ -65,7 +73,7 @@ func DidYouMean(name string, candidates []string) string {
 	switch n := len(candidates); {
 	case n == 0:
 		return ""
-	case n <= 12:
+	case n <= 16:
 		sorted := slices.Sorted(slices.Values(candidates))
 		return "there is " + QuoteList(sorted, "and")
 	}

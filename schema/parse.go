@@ -63,27 +63,35 @@ func Kind(file string, data []byte) (string, Diagnostics) {
 		return "", d.diags
 	}
 	kinds := []string{KindRegistry, KindModule, KindModuleVersion, KindPipeline, KindLock}
-	hint := "begin it with \"apiVersion: " + APIVersion + "\" and \"kind: " + QuoteList(kinds, "or") + "\""
+	hint := "begin it with \"apiVersion: " + APIVersion + "\" and the kind: " + QuoteList(kinds, "or")
 	n := resolve(d.root)
+	if n.Kind != yaml.MappingNode && len(d.diags) > 0 {
+		return "", d.diags
+	}
 	if n.Kind != yaml.MappingNode {
 		d.diags.Add(file, nodePos(n), RuleSchema, hint, "the manifest must be a mapping, not %s", nodeType(n))
 		return "", d.diags
 	}
+	given := false
 	kind := ""
 	pos := nodePos(n)
 	(&decoder{d}).each(n, func(key string, _ Pos, v *yaml.Node) {
 		if key == "kind" {
-			kind, pos = str(v), nodePos(v)
+			given, kind, pos = true, str(v), nodePos(v)
 		}
 	})
 	if _, ok := kindFiles[kind]; ok {
 		return kind, nil
 	}
-	if kind != "" {
+	switch {
+	case kind != "":
 		d.diags.Add(file, pos, RuleSchema, DidYouMean(kind, kinds), "%q is no kind of manifest", clip(kind))
-	} else {
+	case given:
+		d.diags.Add(file, pos, RuleSchema, "", "\"kind\" must be %s", QuoteList(kinds, "or"))
+	default:
 		d.diags.Add(file, pos, RuleSchema, hint, "the manifest lacks the key \"kind\"")
 	}
+	d.diags.Sort()
 	return "", d.diags
 }
 
@@ -105,7 +113,7 @@ func parse[T any](file string, data []byte, kind string, decode func(*decoder, *
 		for _, x := range d.diags {
 			wrong[x.Pos] = true
 		}
-		l := &linter{file: file}
+		l := &linter{file: file, doc: d, data: data}
 		lint(l, m)
 		for _, x := range l.diags {
 			if !wrong[x.Pos] {

@@ -102,18 +102,19 @@ func (v *validators) explain(d *document, e *jsonschema.ValidationError) {
 		return
 	}
 	tokens := pointer(e.InstanceLocation)
-	node, key := d.at(tokens)
+	node := d.at(tokens)
 	where := "the manifest"
 	if len(tokens) > 0 {
 		where = strconv.Quote(clip(label(tokens)))
 	}
+	if strings.Contains(e.KeywordLocation, "/propertyNames/") {
+		key := d.key(tokens)
+		d.diags.Add(d.file, nodePos(key), RuleSchema, description(parent), "the name %q is not allowed", clip(key.Value))
+		return
+	}
 	at := nodePos(node)
 	add := func(pos Pos, hint, format string, args ...any) {
 		d.diags.Add(d.file, pos, RuleSchema, hint, format, args...)
-	}
-	described := func() string {
-		s, _ := parent["description"].(string)
-		return s
 	}
 	switch keyword {
 	case "additionalProperties":
@@ -133,7 +134,8 @@ func (v *validators) explain(d *document, e *jsonschema.ValidationError) {
 	case "dependencies":
 		add(at, "the digest makes the content certain, wherever it comes from", "%s has a \"uri\" and lacks its \"digest\"", where)
 	case "not":
-		add(at, "keep one of them", "%s has both %s", where, QuoteList(asStrings(asMap(parent["not"])["required"]), "and"))
+		both := asStrings(asMap(parent["not"])["required"])
+		add(keyPos(node, both), "keep one of them", "%s has both %s", where, QuoteList(both, "and"))
 	case "oneOf":
 		names := branches(parent["oneOf"])
 		var have []string
@@ -143,7 +145,7 @@ func (v *validators) explain(d *document, e *jsonschema.ValidationError) {
 			}
 		}
 		if len(have) > 1 {
-			add(at, "keep one of them", "%s has %s; exactly one may stand", where, QuoteList(have, "and"))
+			add(keyPos(node, have), "keep one of them", "%s has %s; exactly one may stand", where, QuoteList(have, "and"))
 		} else {
 			add(at, "", "%s needs exactly one of %s", where, QuoteList(names, "or"))
 		}
@@ -159,20 +161,19 @@ func (v *validators) explain(d *document, e *jsonschema.ValidationError) {
 	case "const":
 		add(at, "", "%s must be %q, not %s", where, parent["const"], shown(node))
 	case "pattern":
-		if key != nil { // a property name
-			add(nodePos(key), described(), "the name %q is not allowed", clip(key.Value))
-			return
-		}
-		add(at, described(), "%s is not well formed: %s", where, shown(node))
+		add(at, description(parent), "%s is not well formed: %s", where, shown(node))
 	case "minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum":
 		words := map[string]string{"minimum": "at least", "exclusiveMinimum": "greater than", "maximum": "at most", "exclusiveMaximum": "less than"}
 		add(at, "", "%s must be %s %v, not %s", where, words[keyword], parent[keyword], shown(node))
 	case "minLength", "minItems", "minProperties":
 		add(at, "", "%s is empty", where)
-	case "maxLength", "maxItems", "maxProperties":
-		add(at, "", "%s is too long: at most %v", where, parent[keyword])
+	case "maxLength":
+		add(at, "", "%s is too long: at most %v characters", where, parent[keyword])
+	case "maxItems", "maxProperties":
+		add(at, "", "%s has too many entries: at most %v", where, parent[keyword])
 	case "uniqueItems":
-		add(at, "", "%s names the same thing twice", where)
+		again := repeated(node)
+		add(nodePos(again), "", "%s has %s twice", where, shown(again))
 	default:
 		add(at, "", "%s breaks %s of its schema", where, keyword)
 	}
@@ -187,8 +188,12 @@ func (v *validators) keyword(e *jsonschema.ValidationError) (string, map[string]
 	if len(tokens) == 0 {
 		return "", nil
 	}
+	last := len(tokens) - 1
+	if last > 1 && tokens[last-2] == "dependencies" { // dependencies/uri/0
+		last -= 2
+	}
 	var cur any = v.raw[file]
-	for _, t := range tokens[:len(tokens)-1] {
+	for _, t := range tokens[:last] {
 		switch c := cur.(type) {
 		case map[string]any:
 			cur = c[t]
@@ -198,21 +203,20 @@ func (v *validators) keyword(e *jsonschema.ValidationError) (string, map[string]
 			}
 		}
 	}
-	return tokens[len(tokens)-1], asMap(cur)
+	return tokens[last], asMap(cur)
 }
 
 // about describes the property of a schema object, through a $ref if need be.
 func (v *validators) about(parent map[string]any, property string) string {
 	p := asMap(asMap(parent["properties"])[property])
-	if s, ok := p["description"].(string); ok {
+	if s := description(p); s != "" {
 		return s
 	}
 	ref, _ := p["$ref"].(string)
 	_, frag, _ := strings.Cut(ref, "#")
 	t := pointer(frag)
 	if len(t) == 2 {
-		s, _ := asMap(asMap(v.raw["defs.schema.json"][t[0]])[t[1]])["description"].(string)
-		return s
+		return description(asMap(asMap(v.raw["defs.schema.json"][t[0]])[t[1]]))
 	}
 	return ""
 }
@@ -251,11 +255,10 @@ func label(tokens []string) string {
 
 var regexpIndex = regexp.MustCompile(`^[0-9]+$`)
 
-// at finds the node of an instance location. When the last token is no value
-// but a property's name (propertyNames), key is that property's node.
-func (d *document) at(tokens []string) (node, key *yaml.Node) {
-	node = d.root
-	for i, t := range tokens {
+// at finds the node of an instance location, or the last one on the way there.
+func (d *document) at(tokens []string) *yaml.Node {
+	node := d.root
+	for _, t := range tokens {
 		n := resolve(node)
 		switch n.Kind {
 		case yaml.SequenceNode:
@@ -267,30 +270,54 @@ func (d *document) at(tokens []string) (node, key *yaml.Node) {
 			for j := 0; j+1 < len(n.Content); j += 2 {
 				if resolve(n.Content[j]).Value == t {
 					node, found = n.Content[j+1], true
-					if i == len(tokens)-1 {
-						key = n.Content[j]
-					}
 					break
 				}
 			}
 			if !found {
-				return n, nil
+				return n
 			}
 		}
 	}
-	return resolve(node), nameNode(key, tokens)
+	return resolve(node)
 }
 
-// nameNode keeps the key only where names themselves are checked.
-func nameNode(key *yaml.Node, tokens []string) *yaml.Node {
-	if key == nil || len(tokens) < 2 {
-		return nil
+// key finds the node of a property's name.
+func (d *document) key(tokens []string) *yaml.Node {
+	parent, name := d.at(tokens[:len(tokens)-1]), tokens[len(tokens)-1]
+	for i := 0; i+1 < len(parent.Content); i += 2 {
+		if k := parent.Content[i]; resolve(k).Value == name {
+			return k
+		}
 	}
-	switch tokens[len(tokens)-2] {
-	case "inputs", "outputs", "params", "secrets", "steps", "env", "registries", "versions":
-		return key
+	return parent
+}
+
+// keyPos is the place of the last of some keys of a mapping.
+func keyPos(n *yaml.Node, keys []string) Pos {
+	pos := nodePos(n)
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if slices.Contains(keys, resolve(n.Content[i]).Value) {
+			pos = nodePos(n.Content[i])
+		}
 	}
-	return nil
+	return pos
+}
+
+// repeated finds the first element of a list that stands in it before.
+func repeated(list *yaml.Node) *yaml.Node {
+	seen := map[string]bool{}
+	for _, c := range list.Content {
+		if seen[resolve(c).Value] {
+			return c
+		}
+		seen[resolve(c).Value] = true
+	}
+	return list
+}
+
+func description(schema map[string]any) string {
+	s, _ := schema["description"].(string)
+	return s
 }
 
 func asMap(v any) map[string]any { m, _ := v.(map[string]any); return m }
@@ -363,12 +390,12 @@ func nodeType(n *yaml.Node) string {
 }
 
 func typeHint(n *yaml.Node, parent map[string]any) string {
-	if parent["type"] == "string" && n.Kind == yaml.ScalarNode && n.Tag != "!!null" {
-		return "quote it: \"" + clip(n.Value) + "\""
+	pattern, _ := parent["pattern"].(string)
+	if fits, err := regexp.MatchString(pattern, n.Value); parent["type"] == "string" && n.Kind == yaml.ScalarNode && fits && err == nil {
+		return "quote it: " + strconv.Quote(clip(n.Value))
 	}
-	if parent["type"] == "object" || parent["type"] == "array" {
-		s, _ := parent["description"].(string)
-		return s
+	if pattern != "" || parent["type"] == "object" || parent["type"] == "array" {
+		return description(parent)
 	}
 	return ""
 }
@@ -376,6 +403,10 @@ func typeHint(n *yaml.Node, parent map[string]any) string {
 func shown(n *yaml.Node) string {
 	if n.Kind != yaml.ScalarNode {
 		return nodeType(n)
+	}
+	switch n.Tag {
+	case "!!int", "!!float", "!!bool":
+		return clip(n.Value)
 	}
 	return strconv.Quote(clip(n.Value))
 }

@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -129,7 +130,7 @@ func (s Spec) constrain(t Type, v any) error {
 		}
 	}
 	if text, ok := v.(string); ok && s.Pattern != "" && t == TypeString {
-		re, err := regexp.Compile(`^(?:` + s.Pattern + `)$`)
+		re, err := compile(s.Pattern)
 		if err != nil {
 			return fmt.Errorf("the pattern %q is not a regular expression: %w", s.Pattern, err)
 		}
@@ -138,6 +139,42 @@ func (s Spec) constrain(t Type, v any) error {
 		}
 	}
 	return nil
+}
+
+// compile makes the expression that the whole string must match.
+func compile(pattern string) (*regexp.Regexp, error) {
+	if _, err := regexp.Compile(pattern); err != nil { // as in "a)(b"
+		return nil, err
+	}
+	return regexp.Compile(`^(?:` + pattern + `)$`)
+}
+
+// bounds are the least and the greatest value; the least is the greater one
+// when there is none between exclusive bounds.
+func (s Spec) bounds() (low, high float64) {
+	low, high = math.Inf(-1), math.Inf(1)
+	step := math.Nextafter
+	if s.Type == TypeInteger || s.items() == TypeInteger && s.Type == TypeList {
+		step = func(x, toward float64) float64 {
+			if toward > x {
+				return math.Floor(x) + 1
+			}
+			return math.Ceil(x) - 1
+		}
+	}
+	if s.Minimum != nil {
+		low = *s.Minimum
+	}
+	if s.ExclusiveMinimum != nil {
+		low = max(low, step(*s.ExclusiveMinimum, math.Inf(1)))
+	}
+	if s.Maximum != nil {
+		high = *s.Maximum
+	}
+	if s.ExclusiveMaximum != nil {
+		high = min(high, step(*s.ExclusiveMaximum, math.Inf(-1)))
+	}
+	return low, high
 }
 
 // Accepts says why data or values of the type from cannot go where s stands,
@@ -260,6 +297,15 @@ func describe(v any) string {
 		return "the string " + strconv.Quote(clip(x))
 	case []any:
 		return "the list " + clip(JSON(v))
+	case float64:
+		if text := JSON(x); strings.ContainsAny(text, ".e") {
+			return text
+		}
+		return JSON(x) + ".0"
+	case map[string]any:
+		return "a mapping"
+	case nil:
+		return "nothing"
 	}
 	return clip(Render(v))
 }
@@ -282,6 +328,11 @@ func asFloat(v any) (float64, bool) {
 }
 
 func same(a, b any) bool {
+	_, inta := a.(int64)
+	_, intb := b.(int64)
+	if inta && intb {
+		return a == b // also beyond the integers of a double
+	}
 	fa, oka := asFloat(a)
 	fb, okb := asFloat(b)
 	if oka && okb {
@@ -296,20 +347,14 @@ func (s Spec) Sample() any {
 	if len(s.Enum) > 0 && s.Type != TypeList {
 		return s.Enum[0]
 	}
-	number := 0.0
-	switch {
-	case s.Minimum != nil:
-		number = *s.Minimum
-	case s.ExclusiveMinimum != nil:
-		number = *s.ExclusiveMinimum + 1
-	case s.Maximum != nil:
-		number = *s.Maximum
-	case s.ExclusiveMaximum != nil:
-		number = *s.ExclusiveMaximum - 1
+	low, high := s.bounds()
+	number := math.Ceil(max(low, min(0, high)))
+	if number > high {
+		number = max(low, high)
 	}
 	switch s.Type {
 	case TypeInteger:
-		return int64(math.Ceil(number))
+		return int64(math.Floor(number))
 	case TypeNumber:
 		return number
 	case TypeBoolean:

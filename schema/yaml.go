@@ -3,8 +3,11 @@ package schema
 import (
 	"bytes"
 	"errors"
+	"fmt"
+	"io"
 	"math"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -50,8 +53,11 @@ func parseYAML(file string, data []byte, limit int64) *document {
 			"the file has %d bytes; at most %d are read", len(data), limit)
 		return d
 	}
-	if line, col, ok := badUTF8(data); ok {
-		d.diags.Add(file, Pos{line, col}, RuleYAML, "save the file as UTF-8", "the text is not UTF-8")
+	if pos, r, ok := badRune(data); ok && r == utf8.RuneError {
+		d.diags.Add(file, pos, RuleYAML, "save the file as UTF-8", "the text is not UTF-8")
+		return d
+	} else if ok {
+		d.diags.Add(file, pos, RuleYAML, "in double quotes it can be written as an escape", "the character %U cannot stand in YAML", r)
 		return d
 	}
 	if line, ok := tooDeep(data); ok {
@@ -60,7 +66,10 @@ func parseYAML(file string, data []byte, limit int64) *document {
 	}
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	var root yaml.Node
-	if err := dec.Decode(&root); err != nil {
+	if err := dec.Decode(&root); errors.Is(err, io.EOF) {
+		d.diags.Add(file, Pos{1, 1}, RuleYAML, "", "the file is empty")
+		return d
+	} else if err != nil {
 		pos, msg, hint := explainYAML(err, data)
 		d.diags.Add(file, pos, RuleYAML, hint, "%s", msg)
 		return d
@@ -69,9 +78,9 @@ func parseYAML(file string, data []byte, limit int64) *document {
 	if err := dec.Decode(&second); err == nil {
 		d.diags.Add(file, nodePos(&second), RuleYAML, "make it a file of its own", "a second YAML document begins here; one file holds one manifest")
 		return d
-	}
-	if len(root.Content) == 0 {
-		d.diags.Add(file, Pos{1, 1}, RuleYAML, "", "the file is empty")
+	} else if !errors.Is(err, io.EOF) {
+		pos, msg, hint := explainYAML(err, data)
+		d.diags.Add(file, pos, RuleYAML, hint, "%s", msg)
 		return d
 	}
 	w := walker{doc: d}
@@ -83,24 +92,25 @@ func parseYAML(file string, data []byte, limit int64) *document {
 	return d
 }
 
-func badUTF8(data []byte) (line, col int32, bad bool) {
-	if utf8.Valid(data) {
-		return 0, 0, false
-	}
-	line, col = 1, 1
-	for len(data) > 0 {
-		r, n := utf8.DecodeRune(data)
+// badRune finds the first character that YAML does not allow; RuneError stands
+// for what is not UTF-8.
+func badRune(data []byte) (at Pos, bad rune, found bool) {
+	at = Pos{1, 1}
+	for i, size := 0, 0; i < len(data); i += size {
+		var r rune
+		r, size = utf8.DecodeRune(data[i:])
 		switch {
-		case r == utf8.RuneError && n == 1:
-			return line, col, true
+		case r == utf8.RuneError && size == 1:
+			return at, r, true
 		case r == '\n':
-			line, col = line+1, 1
-		default:
-			col++
+			at = Pos{at.Line + 1, 1}
+			continue
+		case r < ' ' && r != '\t' && r != '\r', r >= 0x7F && r < 0xA0 && r != 0x85, r == 0xFEFF && i > 0, r == 0xFFFE, r == 0xFFFF:
+			return at, r, true
 		}
-		data = data[n:]
+		at.Col++
 	}
-	return 0, 0, false
+	return Pos{}, 0, false
 }
 
 // tooDeep finds texts whose flow collections nest so deep that the parser
@@ -131,41 +141,118 @@ func tooDeep(data []byte) (line int32, deep bool) {
 	return 0, false
 }
 
-var yamlLine = regexp.MustCompile(`(?:yaml: )?(?:line (\d+): )?(.*)`)
+var (
+	yamlLine = regexp.MustCompile(`(?:yaml: )?(?:line (\d+): )?(.*)`)
+	// grammar matches the errors of yaml.v3's parser, which counts lines from 0;
+	// its scanner counts from 1.
+	grammar       = regexp.MustCompile(`^(did not find expected ('.' or|'-' indicator|key|node content|<)|found (duplicate %|incompatible|undefined tag))`)
+	unknownAnchor = regexp.MustCompile(`^unknown anchor '(.*)' referenced`)
+	conflict      = regexp.MustCompile(`(?m)^<{7} `)
+)
 
 // explainYAML makes a place and a message of a yaml.v3 syntax error, which
 // carries a line in its text only.
 func explainYAML(err error, data []byte) (Pos, string, string) {
-	msg := err.Error()
-	if te, ok := errors.AsType[*yaml.TypeError](err); ok && len(te.Errors) > 0 {
-		msg = te.Errors[0]
-	}
-	pos := Pos{1, 1}
+	msg, at := err.Error(), 1
 	if m := yamlLine.FindStringSubmatch(msg); m != nil {
-		if n, err := strconv.Atoi(m[1]); err == nil {
-			pos.Line = int32(n)
-		}
 		msg = m[2]
-	}
-	lines := bytes.Split(data, []byte("\n"))
-	for i, l := range lines {
-		indent := l[:len(l)-len(bytes.TrimLeft(l, " \t"))]
-		if bytes.ContainsRune(indent, '\t') && strings.Contains(msg, "token") {
-			return Pos{int32(i + 1), int32(bytes.IndexByte(l, '\t') + 1)}, "a tab stands in the indentation", "indent with spaces"
+		if n, err := strconv.Atoi(m[1]); err == nil {
+			at = n
+			if grammar.MatchString(msg) {
+				at++
+			}
 		}
 	}
-	if n := int(pos.Line) - 1; n >= 0 && n < len(lines) {
-		l := lines[n]
-		pos.Col = int32(len(l)-len(bytes.TrimLeft(l, " "))) + 1
+	src := newSource(data)
+	if i := conflict.FindIndex(data); i != nil {
+		return src.pos(i[0]), "a merge conflict stands here", "settle it and remove its marks"
+	}
+	if m := unknownAnchor.FindStringSubmatch(msg); m != nil {
+		return src.pos(max(0, bytes.Index(data, []byte("*"+m[1])))), fmt.Sprintf("the alias *%s names no anchor", clip(m[1])), "quote a text that begins with *"
+	}
+	l := src.line(at)
+	blank := l[:len(l)-len(bytes.TrimLeft(l, " \t"))]
+	if tab := bytes.IndexByte(blank, '\t'); tab >= 0 {
+		return Pos{int32(at), int32(tab + 1)}, "a tab stands in the indentation", "indent with spaces"
 	}
 	hint := ""
 	switch {
 	case strings.Contains(msg, "mapping values are not allowed"):
-		hint = "quote a text that holds \": \""
+		hint = "quote a text that holds \": \"; indent the keys of one mapping alike"
 	case strings.Contains(msg, "cannot start any token"):
 		hint = "quote a text that begins with %, @, ` or a tab"
+	case strings.Contains(msg, "did not find expected key"):
+		hint = "indent the keys of one mapping alike"
 	}
-	return pos, "not YAML: " + msg, hint
+	return Pos{int32(at), int32(len(blank) + 1)}, "not YAML: " + msg, hint
+}
+
+// source finds places in a text. Lines end as in YAML 1.1.
+type source struct {
+	data   []byte
+	starts []int // of the lines
+}
+
+func newSource(data []byte) *source {
+	s := &source{data, []int{0}}
+	for i := 0; i < len(data); i++ {
+		switch c := data[i]; {
+		case c == '\n', c == '\r' && (i+1 == len(data) || data[i+1] != '\n'),
+			c == 0x85 && i > 0 && data[i-1] == 0xC2,
+			(c == 0xA8 || c == 0xA9) && i > 1 && data[i-1] == 0x80 && data[i-2] == 0xE2:
+			s.starts = append(s.starts, i+1)
+		}
+	}
+	return s
+}
+
+// line is the text of a line, counted from 1; empty beyond the end.
+func (s *source) line(n int) []byte {
+	if n < 1 || n > len(s.starts) {
+		return nil
+	}
+	rest := s.data[s.starts[n-1]:]
+	if n < len(s.starts) {
+		rest = rest[:s.starts[n]-s.starts[n-1]]
+	}
+	return bytes.TrimRight(rest, "\r\n")
+}
+
+func (s *source) pos(offset int) Pos {
+	i, found := slices.BinarySearch(s.starts, offset)
+	if !found {
+		i--
+	}
+	return Pos{int32(i + 1), int32(utf8.RuneCount(s.data[s.starts[i]:offset]) + 1)}
+}
+
+func (s *source) offset(p Pos) int {
+	if p.Line < 1 || int(p.Line) > len(s.starts) {
+		return len(s.data)
+	}
+	at := s.starts[p.Line-1]
+	for col := int32(1); col < p.Col && at < len(s.data); col++ {
+		_, n := utf8.DecodeRune(s.data[at:])
+		at += n
+	}
+	return at
+}
+
+// expression finds the expression that begins n characters into a text that
+// stands at t.Pos: the same one, counted, in whatever way it is quoted, folded
+// or indented.
+func (s *source) expression(t Text, n int) Pos {
+	at := s.offset(t.Pos)
+	for skip := strings.Count(string([]rune(t.Value)[:n]), "${{"); ; skip-- {
+		i := bytes.Index(s.data[at:], []byte("${{"))
+		if i < 0 {
+			return t.Pos // written with escapes
+		}
+		if at += i; skip == 0 {
+			return s.pos(at)
+		}
+		at += len("${{")
+	}
 }
 
 func nodePos(n *yaml.Node) Pos { return Pos{int32(n.Line), int32(n.Column)} }
@@ -228,7 +315,7 @@ func (w *walker) mapping(n *yaml.Node, depth int) any {
 			continue
 		}
 		if k.Tag != "!!str" && k.Tag != "!!timestamp" && !numericKey(k) {
-			w.fail(k, "quote it: \""+clip(k.Value)+"\"", "the key %q is not a text", clip(k.Value))
+			w.fail(k, "quote it: "+strconv.Quote(clip(k.Value)), "the key %q is not a text", clip(k.Value))
 			continue
 		}
 		if _, dup := out[k.Value]; dup {
@@ -281,7 +368,7 @@ func (w *walker) scalar(n *yaml.Node) any {
 		w.fail(n, "", "binary values are not read")
 		return ""
 	}
-	w.fail(n, "", "the tag %s is not read", clip(n.Tag))
+	w.fail(n, "", "the tag %q is not read", clip(n.Tag))
 	return nil
 }
 
