@@ -43,13 +43,20 @@ func Open(ctx context.Context, dir string) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{root: dir, machine: machineID()}
-	if err := s.prepare(); err != nil {
+	fresh, err := s.prepare()
+	if err != nil {
 		return nil, fmt.Errorf("cannot open the store %s: %w", dir, err)
 	}
 	s.lock = flock.New(filepath.Join(dir, "lock"))
 	s.sweep()
 	if _, err := s.lock.TryRLockContext(ctx, 50*time.Millisecond); err != nil {
 		return nil, fmt.Errorf("cannot lock the store %s: %w", dir, err)
+	}
+	if fresh { // written under the lock: what is in tmp is swept without it
+		if err := writeFile(s.Temp(), filepath.Join(dir, "layout"), []byte(layout)); err != nil {
+			s.lock.Close()
+			return nil, fmt.Errorf("cannot open the store %s: %w", dir, err)
+		}
 	}
 	return s, nil
 }
@@ -66,32 +73,33 @@ func (s *Store) sweep() {
 	}
 }
 
-func (s *Store) prepare() error {
-	marker := filepath.Join(s.root, "layout")
-	have, err := os.ReadFile(marker)
+// prepare makes the folders of a store that is not there yet, and refuses what
+// is no store.
+func (s *Store) prepare() (fresh bool, err error) {
+	have, err := os.ReadFile(filepath.Join(s.root, "layout"))
 	switch {
 	case err == nil && string(have) == layout:
-		return nil
+		return false, nil
 	case err == nil:
-		return fmt.Errorf("its layout is %q, not %q; name another folder, or delete it", have, layout)
+		return false, fmt.Errorf("its layout is %q, not %q; name another folder, or delete it", have, layout)
 	case !errors.Is(err, fs.ErrNotExist):
-		return err
+		return false, err
 	}
 	if entries, err := os.ReadDir(s.root); err == nil {
 		for _, e := range entries {
 			switch e.Name() {
-			case "objects", "results", "keys", "hashes", "envs", "locks", "tmp", "lock":
+			case "objects", "results", "keys", "hashes", "envs", "locks", "tmp", "lock", "layout":
 			default:
-				return fmt.Errorf("the folder is not empty and no store: it holds %q", e.Name())
+				return false, fmt.Errorf("the folder is not empty and no store: it holds %q", e.Name())
 			}
 		}
 	}
 	for _, d := range []string{"objects", "results", "keys", "hashes", "envs", "locks", "tmp"} {
 		if err := os.MkdirAll(filepath.Join(s.root, d), 0o755); err != nil {
-			return err
+			return false, err
 		}
 	}
-	return writeFile(s.Temp(), marker, []byte(layout))
+	return true, nil
 }
 
 // Close lets go of the store.
