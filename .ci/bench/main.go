@@ -352,7 +352,7 @@ func (b *bench) registryOf(n int) (int, error) {
 		}
 		for v := range versions {
 			total++
-			text := fmt.Sprintf(versionText, i, v, v)
+			text := fmt.Sprintf(versionText, i, v, v+1)
 			if err := b.write(fmt.Sprintf("%sversions/1.%d.0.yaml", dir, v), text); err != nil {
 				return 0, err
 			}

@@ -71,7 +71,7 @@ func (a *app) explain(name string) error {
 		for _, r := range schema.Rules() {
 			names = append(names, string(r))
 		}
-		return &hinted{fmt.Sprintf("there is no rule %q", name), schema.DidYouMean(name, names) + "; modyard check --explain all lists them"}
+		return &hinted{fmt.Sprintf("there is no rule %q", name), cmpOr(schema.DidYouMean(name, names), "modyard check --explain all lists them")}
 	}
 	fmt.Fprintf(a.out, "%s\n\n%s\n", name, text)
 	return nil

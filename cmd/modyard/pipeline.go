@@ -76,7 +76,33 @@ func (a *app) plan(ctx context.Context, target string, f *planFlags) (*planned, 
 		return nil, err
 	}
 	p.plan = plan
+	if err := p.warnUnpinned(opt.Dir); err != nil {
+		return nil, err
+	}
 	return p, nil
+}
+
+// warnUnpinned warns of script steps whose requirements do not say exactly
+// what is installed; in a registry that is an error.
+func (p *planned) warnUnpinned(dir string) error {
+	for _, e := range p.pipeline.Steps {
+		s := e.Value
+		if s.Run == nil || s.Snapshot == nil || s.Run.Environment.Python == nil || s.Run.Environment.Python.Requirements.Value == "" {
+			continue
+		}
+		req := s.Run.Environment.Python.Requirements
+		f, err := os.Open(filepath.Join(dir, filepath.FromSlash(s.Snapshot.Folder.Value), filepath.FromSlash(req.Value)))
+		if err != nil {
+			return &hinted{fmt.Sprintf("step %q: cannot read the requirements %q: %v", e.Name, req.Value, unwrapPath(err)), "the file is relative to the snapshot's folder"}
+		}
+		for _, problem := range registry.UnpinnedRequirements(f) {
+			p.plan.Warnings.Warn(p.pipeline.File, req.Pos, schema.RuleRequirements, "pin it: NAME==VERSION --hash=sha256:…", "step %q: %s: %s", e.Name, req.Value, problem)
+		}
+		if err := f.Close(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // isFile tells a pipeline's file from a module's name.

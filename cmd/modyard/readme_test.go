@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -45,7 +46,7 @@ func TestReadme(t *testing.T) {
 			}
 			got := shell(t, dir, c.line)
 			fresh.WriteString("$ " + c.line + "\n" + got)
-			if !*update && normalize(got) != normalize(c.output) {
+			if !*update && columns(got) != columns(c.output) {
 				t.Errorf("%s\nprints:\n%s\nthe README has:\n%s", c.line, got, c.output)
 			}
 		}
@@ -60,6 +61,11 @@ func TestReadme(t *testing.T) {
 		}
 	}
 }
+
+var spaces = regexp.MustCompile(` {2,}`)
+
+// columns drops what depends on how long a run's id is: the width of columns.
+func columns(s string) string { return spaces.ReplaceAllString(normalize(s), "  ") }
 
 type readmeCommand struct{ line, output string }
 

@@ -110,14 +110,16 @@ func (a *app) run(ctx context.Context, target string, o *runOptions) error {
 	v := a.view(p.plan, o.json)
 	rec, err := p.plan.Run(ctx, runner.Options{
 		Store: st, Compute: &local.Compute{Path: path, Environ: os.Environ()}, History: history(), Capacity: capacity,
-		KeepGoing: o.keepGoing, Force: o.force, From: o.from, Only: o.only, Secrets: a.lookup, Event: v.event,
+		KeepGoing: o.keepGoing, Force: o.force, From: o.from, Only: o.only, Secrets: a.secret, Event: v.event,
 	})
 	v.close()
+	if rec != nil && rec.State != runner.Done {
+		a.say("to go on: modyard run %s", strings.Join(againArgs(target, o), " "))
+	}
 	if err != nil {
 		return err
 	}
 	if rec.State == runner.Failed {
-		a.say("to go on: modyard run %s", strings.Join(againArgs(target, o), " "))
 		return exitCode(exitProblems)
 	}
 	if o.out != "" {
@@ -129,6 +131,13 @@ func (a *app) run(ctx context.Context, target string, o *runOptions) error {
 		return nil
 	}
 	return a.printOutputs(rec, o.out)
+}
+
+// secret looks a secret up in the environment. An empty one is not set: that
+// is how CI systems hand over what a run may not see.
+func (a *app) secret(name string) (string, bool) {
+	v, _ := a.lookup(name)
+	return v, v != ""
 }
 
 // againArgs is the command line that goes on where a run stopped.

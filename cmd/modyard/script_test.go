@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"flag"
+	"fmt"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"regexp"
@@ -52,8 +54,18 @@ func TestScripts(t *testing.T) {
 			e.Setenv("TESTDATA", root)
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"stable": stable, "copytree": copyTree},
+		Condition: condition,
+		Cmds:      map[string]func(*testscript.TestScript, bool, []string){"stable": stable, "copytree": copyTree},
 	})
+}
+
+// condition tells what this machine has beyond Go, git and Python.
+func condition(cond string) (bool, error) {
+	switch cond {
+	case "venv":
+		return exec.Command("python3", "-c", "import ensurepip, venv").Run() == nil, nil
+	}
+	return false, fmt.Errorf("there is no condition %q", cond)
 }
 
 // stable FILE… prints files (or stdout, stderr) with all that differs from run
