@@ -339,8 +339,8 @@ func (d *decoder) step(n *yaml.Node) (s Step) {
 	return s
 }
 
-func (d *decoder) moduleVersion(n *yaml.Node, data []byte) *ModuleVersion {
-	m := &ModuleVersion{File: d.doc.file, Digest: VersionDigest(data)}
+func (d *decoder) moduleVersion(n *yaml.Node) *ModuleVersion {
+	m := &ModuleVersion{File: d.doc.file, Digest: VersionDigest(d.doc.data)}
 	d.each(n, func(key string, _ Pos, v *yaml.Node) {
 		switch key {
 		case "module":
@@ -382,7 +382,7 @@ func (d *decoder) pipelineInput(n *yaml.Node) (in PipelineInput) {
 	return in
 }
 
-func (d *decoder) pipeline(n *yaml.Node, _ []byte) *Pipeline {
+func (d *decoder) pipeline(n *yaml.Node) *Pipeline {
 	p := &Pipeline{File: d.doc.file}
 	d.each(n, func(key string, _ Pos, v *yaml.Node) {
 		switch key {
@@ -422,7 +422,7 @@ func (l *Lifecycle) set(key string, v *yaml.Node) bool {
 	return true
 }
 
-func (d *decoder) module(n *yaml.Node, _ []byte) *Module {
+func (d *decoder) module(n *yaml.Node) *Module {
 	m := &Module{File: d.doc.file}
 	d.each(n, func(key string, _ Pos, v *yaml.Node) {
 		switch key {
@@ -448,7 +448,7 @@ func (d *decoder) module(n *yaml.Node, _ []byte) *Module {
 	return m
 }
 
-func (d *decoder) registry(n *yaml.Node, _ []byte) *Registry {
+func (d *decoder) registry(n *yaml.Node) *Registry {
 	r := &Registry{File: d.doc.file}
 	d.each(n, func(key string, _ Pos, v *yaml.Node) {
 		switch key {
@@ -463,7 +463,7 @@ func (d *decoder) registry(n *yaml.Node, _ []byte) *Registry {
 	return r
 }
 
-func (d *decoder) lock(n *yaml.Node, _ []byte) *Lock {
+func (d *decoder) lock(n *yaml.Node) *Lock {
 	l := &Lock{File: d.doc.file}
 	d.each(n, func(key string, _ Pos, v *yaml.Node) {
 		switch key {

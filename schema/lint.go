@@ -11,10 +11,9 @@ import (
 type linter struct {
 	file  string
 	doc   *document
-	data  []byte
 	diags Diagnostics
 
-	src *source // of data, once it is needed
+	src *source // of the text, once it is needed
 }
 
 func (l *linter) add(pos Pos, rule Rule, hint, format string, args ...any) {
@@ -27,7 +26,7 @@ func (l *linter) place(path ...string) Pos { return nodePos(l.doc.at(path)) }
 // offset is the place of the expression that begins n characters into t.
 func (l *linter) offset(t Text, n int) Pos {
 	if l.src == nil {
-		l.src = newSource(l.data)
+		l.src = newSource(l.doc.data)
 	}
 	return l.src.expression(t, n)
 }

@@ -52,13 +52,16 @@ func Nearest(name string, candidates []string) []string {
 			continue
 		}
 		d := levenshtein.ComputeDistance(Fold(name), Fold(c))
-		if d <= limit && 2*d < max(len(name), len(c)) {
+		if d <= limit && 2*d <= max(len(name), len(c)) {
 			near = append(near, scored{c, d})
 		}
 	}
 	slices.SortStableFunc(near, func(a, b scored) int { return cmp.Or(cmp.Compare(a.d, b.d), cmp.Compare(a.name, b.name)) })
 	var out []string
 	for _, n := range near[:min(most, len(near))] {
+		if near[0].d == 0 && n.d > 0 {
+			break // name begins another one, which is nearer than any likeness
+		}
 		out = append(out, n.name)
 	}
 	return out

@@ -5,45 +5,51 @@ import "gopkg.in/yaml.v3"
 // ParseRegistry reads registry.yaml. The manifest is nil when the text could
 // not be read as YAML.
 func ParseRegistry(file string, data []byte) (*Registry, Diagnostics) {
-	return parse(file, data, KindRegistry, (*decoder).registry, nil)
+	return parseYAML(file, data, MaxManifest).asRegistry()
 }
 
 // ParseModule reads a module.yaml.
 func ParseModule(file string, data []byte) (*Module, Diagnostics) {
-	return parse(file, data, KindModule, (*decoder).module, (*linter).module)
+	return parseYAML(file, data, MaxManifest).asModule()
 }
 
 // ParseModuleVersion reads the file of a module version and takes its digest.
 func ParseModuleVersion(file string, data []byte) (*ModuleVersion, Diagnostics) {
-	return parse(file, data, KindModuleVersion, (*decoder).moduleVersion, (*linter).moduleVersion)
+	return parseYAML(file, data, MaxManifest).asModuleVersion()
 }
 
 // ParsePipeline reads a pipeline.
 func ParsePipeline(file string, data []byte) (*Pipeline, Diagnostics) {
-	return parse(file, data, KindPipeline, (*decoder).pipeline, (*linter).pipeline)
+	return parseYAML(file, data, MaxPipeline).asPipeline()
 }
 
 // ParseLock reads the lock of a pipeline.
 func ParseLock(file string, data []byte) (*Lock, Diagnostics) {
-	return parse(file, data, KindLock, (*decoder).lock, nil)
+	return parseYAML(file, data, MaxPipeline).asLock()
 }
 
 // Parse reads a manifest of whatever kind it says it is: a *Registry, a
 // *Module, a *ModuleVersion, a *Pipeline or a *Lock.
 func Parse(file string, data []byte) (any, Diagnostics) {
-	switch kind, diags := Kind(file, data); kind {
+	d := parseYAML(file, data, MaxPipeline)
+	kind := d.kind()
+	if limit := MaxSize(kind); kind != "" && int64(len(data)) > limit {
+		d = parseYAML(file, data, limit) // which says that it is too large
+	}
+	switch kind {
 	case KindRegistry:
-		return some(ParseRegistry(file, data))
+		return some(d.asRegistry())
 	case KindModule:
-		return some(ParseModule(file, data))
+		return some(d.asModule())
 	case KindModuleVersion:
-		return some(ParseModuleVersion(file, data))
+		return some(d.asModuleVersion())
 	case KindPipeline:
-		return some(ParsePipeline(file, data))
+		return some(d.asPipeline())
 	case KindLock:
-		return some(ParseLock(file, data))
+		return some(d.asLock())
 	default:
-		return nil, diags
+		d.diags.Sort()
+		return nil, d.diags
 	}
 }
 
@@ -55,51 +61,65 @@ func some[T any](m *T, diags Diagnostics) (any, Diagnostics) {
 	return m, diags
 }
 
-// Kind finds the kind that a manifest says it has; without a known one the
+func (d *document) asRegistry() (*Registry, Diagnostics) {
+	return read(d, KindRegistry, (*decoder).registry, nil)
+}
+
+func (d *document) asModule() (*Module, Diagnostics) {
+	return read(d, KindModule, (*decoder).module, (*linter).module)
+}
+
+func (d *document) asModuleVersion() (*ModuleVersion, Diagnostics) {
+	return read(d, KindModuleVersion, (*decoder).moduleVersion, (*linter).moduleVersion)
+}
+
+func (d *document) asPipeline() (*Pipeline, Diagnostics) {
+	return read(d, KindPipeline, (*decoder).pipeline, (*linter).pipeline)
+}
+
+func (d *document) asLock() (*Lock, Diagnostics) {
+	return read(d, KindLock, (*decoder).lock, nil)
+}
+
+// kind finds the kind that the manifest says it has; without a known one the
 // diagnostics say so.
-func Kind(file string, data []byte) (string, Diagnostics) {
-	d := parseYAML(file, data, MaxPipeline)
+func (d *document) kind() string {
 	if d.root == nil {
-		return "", d.diags
+		return ""
 	}
 	kinds := []string{KindRegistry, KindModule, KindModuleVersion, KindPipeline, KindLock}
 	hint := "begin it with \"apiVersion: " + APIVersion + "\" and the kind: " + QuoteList(kinds, "or")
 	n := resolve(d.root)
-	if n.Kind != yaml.MappingNode && len(d.diags) > 0 {
-		return "", d.diags
-	}
 	if n.Kind != yaml.MappingNode {
-		d.diags.Add(file, nodePos(n), RuleSchema, hint, "the manifest must be a mapping, not %s", nodeType(n))
-		return "", d.diags
+		if len(d.diags) == 0 {
+			d.diags.Add(d.file, nodePos(n), RuleSchema, hint, "the manifest must be a mapping, not %s", nodeType(n))
+		}
+		return ""
 	}
-	given := false
-	kind := ""
-	pos := nodePos(n)
+	given, kind, pos := false, "", nodePos(n)
 	(&decoder{d}).each(n, func(key string, _ Pos, v *yaml.Node) {
 		if key == "kind" {
 			given, kind, pos = true, str(v), nodePos(v)
 		}
 	})
 	if _, ok := kindFiles[kind]; ok {
-		return kind, nil
+		return kind
 	}
 	switch {
 	case kind != "":
-		d.diags.Add(file, pos, RuleSchema, DidYouMean(kind, kinds), "%q is no kind of manifest", clip(kind))
+		d.diags.Add(d.file, pos, RuleSchema, DidYouMean(kind, kinds), "%q is no kind of manifest", clip(kind))
 	case given:
-		d.diags.Add(file, pos, RuleSchema, "", "\"kind\" must be %s", QuoteList(kinds, "or"))
+		d.diags.Add(d.file, pos, RuleSchema, "", "\"kind\" must be %s", QuoteList(kinds, "or"))
 	default:
-		d.diags.Add(file, pos, RuleSchema, hint, "the manifest lacks the key \"kind\"")
+		d.diags.Add(d.file, pos, RuleSchema, hint, "the manifest lacks the key \"kind\"")
 	}
-	d.diags.Sort()
-	return "", d.diags
+	return ""
 }
 
-// parse is the one way from bytes to a manifest: YAML, JSON Schema, decoding,
-// and the rules that a schema cannot say. A rule's diagnostic at a place that
-// the schema has already found wrong is dropped.
-func parse[T any](file string, data []byte, kind string, decode func(*decoder, *yaml.Node, []byte) *T, lint func(*linter, *T)) (*T, Diagnostics) {
-	d := parseYAML(file, data, MaxSize(kind))
+// read is the one way from YAML to a manifest: JSON Schema, decoding, and the
+// rules that a schema cannot say. A rule's diagnostic at a place that the
+// schema has already found wrong is dropped.
+func read[T any](d *document, kind string, decode func(*decoder, *yaml.Node) *T, lint func(*linter, *T)) (*T, Diagnostics) {
 	if d.root == nil {
 		d.diags.Sort()
 		return nil, d.diags
@@ -107,13 +127,13 @@ func parse[T any](file string, data []byte, kind string, decode func(*decoder, *
 	if len(d.diags) == 0 {
 		d.validate(kind)
 	}
-	m := decode(&decoder{d}, d.root, data)
+	m := decode(&decoder{d}, d.root)
 	if lint != nil {
 		wrong := map[Pos]bool{}
 		for _, x := range d.diags {
 			wrong[x.Pos] = true
 		}
-		l := &linter{file: file, doc: d, data: data}
+		l := &linter{file: d.file, doc: d}
 		lint(l, m)
 		for _, x := range l.diags {
 			if !wrong[x.Pos] {

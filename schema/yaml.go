@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -25,6 +23,11 @@ const (
 	maxDepth = 32
 	// maxAliased bounds how many nodes the aliases of one manifest stand for.
 	maxAliased = 10_000
+	// maxParts bounds the lines and elements of a text, each of which the parser
+	// makes some 200 bytes of.
+	maxParts = 4_000_000
+	// maxText bounds a text without commas and line breaks, in bytes.
+	maxText = 1 << 20
 )
 
 // MaxSize returns the bound, in bytes, for a manifest of the kind.
@@ -39,6 +42,7 @@ func MaxSize(kind string) int64 {
 // JSON Schema validator.
 type document struct {
 	file  string
+	data  []byte
 	root  *yaml.Node
 	value any
 	diags Diagnostics
@@ -47,7 +51,7 @@ type document struct {
 // parseYAML reads one YAML document. On a text that cannot be read as YAML
 // the root is nil.
 func parseYAML(file string, data []byte, limit int64) *document {
-	d := &document{file: file}
+	d := &document{file: file, data: data}
 	if int64(len(data)) > limit {
 		d.diags.Add(file, Pos{}, RuleYAML, "data belongs into inputs, not into manifests",
 			"the file has %d bytes; at most %d are read", len(data), limit)
@@ -60,8 +64,8 @@ func parseYAML(file string, data []byte, limit int64) *document {
 		d.diags.Add(file, pos, RuleYAML, "in double quotes it can be written as an escape", "the character %U cannot stand in YAML", r)
 		return d
 	}
-	if line, ok := tooDeep(data); ok {
-		d.diags.Add(file, Pos{line, 1}, RuleYAML, "", "the text nests deeper than %d levels", maxDepth)
+	if line, what := tooMuch(data); what != "" {
+		d.diags.Add(file, Pos{line, 1}, RuleYAML, "data belongs into inputs, not into manifests", "%s", what)
 		return d
 	}
 	dec := yaml.NewDecoder(bytes.NewReader(data))
@@ -97,6 +101,11 @@ func parseYAML(file string, data []byte, limit int64) *document {
 func badRune(data []byte) (at Pos, bad rune, found bool) {
 	at = Pos{1, 1}
 	for i, size := 0, 0; i < len(data); i += size {
+		if c := data[i]; c >= ' ' && c < 0x7F {
+			at.Col++
+			size = 1
+			continue
+		}
 		var r rune
 		r, size = utf8.DecodeRune(data[i:])
 		switch {
@@ -113,23 +122,27 @@ func badRune(data []byte) (at Pos, bad rune, found bool) {
 	return Pos{}, 0, false
 }
 
-// tooDeep finds texts whose flow collections nest so deep that the parser
-// itself would work hard, counting brackets outside quotes roughly: it may
-// count too few inside odd quoting, where the walk over the nodes counts again.
-func tooDeep(data []byte) (line int32, deep bool) {
-	depth, run := 0, 0
+// tooMuch finds what would make the parser work hard: deep flow collections,
+// very many parts, a very long text. It counts roughly, without regard to
+// quotes; the walk over the nodes counts depth again.
+func tooMuch(data []byte) (line int32, what string) {
+	depth, run, parts, text := 0, 0, 0, 0
 	line = 1
 	for _, c := range data {
+		text++
 		switch c {
 		case '\n':
 			line++
-			run = 0
+			parts++
+			run, text = 0, 0
+		case ',':
+			parts++
+			run, text = 0, 0
 		case '[', '{':
 			depth++
 			run++
-			if run > maxDepth || depth > 4096 {
-				return line, true
-			}
+			parts++
+			text = 0
 		case ']', '}':
 			depth = max(0, depth-1)
 			run = 0
@@ -137,122 +150,16 @@ func tooDeep(data []byte) (line int32, deep bool) {
 		default:
 			run = 0
 		}
-	}
-	return 0, false
-}
-
-var (
-	yamlLine = regexp.MustCompile(`(?:yaml: )?(?:line (\d+): )?(.*)`)
-	// grammar matches the errors of yaml.v3's parser, which counts lines from 0;
-	// its scanner counts from 1.
-	grammar       = regexp.MustCompile(`^(did not find expected ('.' or|'-' indicator|key|node content|<)|found (duplicate %|incompatible|undefined tag))`)
-	unknownAnchor = regexp.MustCompile(`^unknown anchor '(.*)' referenced`)
-	conflict      = regexp.MustCompile(`(?m)^<{7} `)
-)
-
-// explainYAML makes a place and a message of a yaml.v3 syntax error, which
-// carries a line in its text only.
-func explainYAML(err error, data []byte) (Pos, string, string) {
-	msg, at := err.Error(), 1
-	if m := yamlLine.FindStringSubmatch(msg); m != nil {
-		msg = m[2]
-		if n, err := strconv.Atoi(m[1]); err == nil {
-			at = n
-			if grammar.MatchString(msg) {
-				at++
-			}
+		switch {
+		case run > maxDepth || depth > 4096:
+			return line, fmt.Sprintf("the text nests deeper than %d levels", maxDepth)
+		case parts > maxParts:
+			return line, fmt.Sprintf("the file has more than %d lines and elements", maxParts)
+		case text > maxText:
+			return line, fmt.Sprintf("a text of more than %d bytes stands here", maxText)
 		}
 	}
-	src := newSource(data)
-	if i := conflict.FindIndex(data); i != nil {
-		return src.pos(i[0]), "a merge conflict stands here", "settle it and remove its marks"
-	}
-	if m := unknownAnchor.FindStringSubmatch(msg); m != nil {
-		return src.pos(max(0, bytes.Index(data, []byte("*"+m[1])))), fmt.Sprintf("the alias *%s names no anchor", clip(m[1])), "quote a text that begins with *"
-	}
-	l := src.line(at)
-	blank := l[:len(l)-len(bytes.TrimLeft(l, " \t"))]
-	if tab := bytes.IndexByte(blank, '\t'); tab >= 0 {
-		return Pos{int32(at), int32(tab + 1)}, "a tab stands in the indentation", "indent with spaces"
-	}
-	hint := ""
-	switch {
-	case strings.Contains(msg, "mapping values are not allowed"):
-		hint = "quote a text that holds \": \"; indent the keys of one mapping alike"
-	case strings.Contains(msg, "cannot start any token"):
-		hint = "quote a text that begins with %, @, ` or a tab"
-	case strings.Contains(msg, "did not find expected key"):
-		hint = "indent the keys of one mapping alike"
-	}
-	return Pos{int32(at), int32(len(blank) + 1)}, "not YAML: " + msg, hint
-}
-
-// source finds places in a text. Lines end as in YAML 1.1.
-type source struct {
-	data   []byte
-	starts []int // of the lines
-}
-
-func newSource(data []byte) *source {
-	s := &source{data, []int{0}}
-	for i := 0; i < len(data); i++ {
-		switch c := data[i]; {
-		case c == '\n', c == '\r' && (i+1 == len(data) || data[i+1] != '\n'),
-			c == 0x85 && i > 0 && data[i-1] == 0xC2,
-			(c == 0xA8 || c == 0xA9) && i > 1 && data[i-1] == 0x80 && data[i-2] == 0xE2:
-			s.starts = append(s.starts, i+1)
-		}
-	}
-	return s
-}
-
-// line is the text of a line, counted from 1; empty beyond the end.
-func (s *source) line(n int) []byte {
-	if n < 1 || n > len(s.starts) {
-		return nil
-	}
-	rest := s.data[s.starts[n-1]:]
-	if n < len(s.starts) {
-		rest = rest[:s.starts[n]-s.starts[n-1]]
-	}
-	return bytes.TrimRight(rest, "\r\n")
-}
-
-func (s *source) pos(offset int) Pos {
-	i, found := slices.BinarySearch(s.starts, offset)
-	if !found {
-		i--
-	}
-	return Pos{int32(i + 1), int32(utf8.RuneCount(s.data[s.starts[i]:offset]) + 1)}
-}
-
-func (s *source) offset(p Pos) int {
-	if p.Line < 1 || int(p.Line) > len(s.starts) {
-		return len(s.data)
-	}
-	at := s.starts[p.Line-1]
-	for col := int32(1); col < p.Col && at < len(s.data); col++ {
-		_, n := utf8.DecodeRune(s.data[at:])
-		at += n
-	}
-	return at
-}
-
-// expression finds the expression that begins n characters into a text that
-// stands at t.Pos: the same one, counted, in whatever way it is quoted, folded
-// or indented.
-func (s *source) expression(t Text, n int) Pos {
-	at := s.offset(t.Pos)
-	for skip := strings.Count(string([]rune(t.Value)[:n]), "${{"); ; skip-- {
-		i := bytes.Index(s.data[at:], []byte("${{"))
-		if i < 0 {
-			return t.Pos // written with escapes
-		}
-		if at += i; skip == 0 {
-			return s.pos(at)
-		}
-		at += len("${{")
-	}
+	return 0, ""
 }
 
 func nodePos(n *yaml.Node) Pos { return Pos{int32(n.Line), int32(n.Column)} }
