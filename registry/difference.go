@@ -2,6 +2,8 @@ package registry
 
 import (
 	"fmt"
+	"math"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -173,14 +175,13 @@ func (c *comparison) param(where string, a, b schema.Param) {
 	for _, w := range wider {
 		c.add(Minor, where, "wider", w.before, w.after)
 	}
-	before, after := defaultText(a), defaultText(b)
 	switch {
 	case !a.Required() && b.Required():
-		c.add(Major, where, "made required", before, "")
+		c.add(Major, where, "made required", defaultText(a), "")
 	case a.Required() && !b.Required():
-		c.add(Minor, where, "made optional", "", after)
-	case before != after:
-		c.add(Minor, where, "default changed", before, after)
+		c.add(Minor, where, "made optional", "", defaultText(b))
+	case !reflect.DeepEqual(a.Default, b.Default):
+		c.add(Minor, where, "default changed", defaultText(a), defaultText(b))
 	}
 	c.description(where, a.Description, b.Description)
 }
@@ -212,6 +213,9 @@ func (c *comparison) output(where string, a, b schema.Output) {
 		c.add(Minor, where, "narrower", n.before, n.after)
 	}
 	c.format(where, a.Format, b.Format)
+	if a.From.Value != b.From.Value {
+		c.add(Patch, where, "comes from another step", a.From.Value, b.From.Value)
+	}
 	switch {
 	case !a.Optional && b.Optional:
 		c.add(Major, where, "made optional", "", "")
@@ -231,23 +235,23 @@ func constraints(a, b schema.Spec) (narrower, wider []limits) {
 			return !slices.ContainsFunc(in, func(w any) bool { return schema.JSON(v) == schema.JSON(w) })
 		})
 	}
-	before, after := "enum "+schema.JSON(a.Enum), "enum "+schema.JSON(b.Enum)
-	switch {
-	case len(a.Enum) == 0 && len(b.Enum) == 0:
-	case len(a.Enum) == 0:
-		put(&narrower, "any", after)
-	case len(b.Enum) == 0:
-		put(&wider, before, "any")
-	default:
-		if lacks(b.Enum, a.Enum) {
-			put(&narrower, before, after)
+	enum := func(s schema.Spec) string {
+		if len(s.Enum) == 0 {
+			return "any"
 		}
-		if lacks(a.Enum, b.Enum) {
-			put(&wider, before, after)
-		}
+		return "enum " + schema.JSON(s.Enum)
+	}
+	if len(b.Enum) > 0 && (len(a.Enum) == 0 || lacks(b.Enum, a.Enum)) {
+		put(&narrower, enum(a), enum(b))
+	}
+	if len(a.Enum) > 0 && (len(b.Enum) == 0 || lacks(a.Enum, b.Enum)) {
+		put(&wider, enum(a), enum(b))
 	}
 	for _, side := range []int{-1, 1} {
 		la, lb := boundOf(a, side), boundOf(b, side)
+		if a.Type == schema.TypeInteger || a.Items == schema.TypeInteger {
+			la, lb = la.whole(), lb.whole()
+		}
 		switch d := la.compare(lb); {
 		case d == 0:
 		case d*side < 0: // the newer bound lies further out
@@ -260,8 +264,11 @@ func constraints(a, b schema.Spec) (narrower, wider []limits) {
 	case a.Pattern == b.Pattern:
 	case b.Pattern == "":
 		put(&wider, "pattern "+a.Pattern, "any")
-	default:
-		put(&narrower, "pattern "+or(a.Pattern, "none"), "pattern "+b.Pattern)
+	case a.Pattern == "":
+		put(&narrower, "any", "pattern "+b.Pattern)
+	default: // which of two patterns allows more cannot be told
+		put(&narrower, "pattern "+a.Pattern, "pattern "+b.Pattern)
+		put(&wider, "pattern "+a.Pattern, "pattern "+b.Pattern)
 	}
 	return narrower, wider
 }
@@ -285,6 +292,18 @@ func boundOf(s schema.Spec, side int) bound {
 		return bound{side, open, true}
 	}
 	return bound{side, closed, false}
+}
+
+// whole is the outermost integer that the bound allows, as a bound.
+func (b bound) whole() bound {
+	if b.at == nil {
+		return b
+	}
+	at := math.Ceil(*b.at*float64(-b.side)) * float64(-b.side)
+	if b.open && at == *b.at {
+		at -= float64(b.side)
+	}
+	return bound{b.side, &at, false}
 }
 
 // compare is negative when b lies to the left of o.
@@ -318,10 +337,9 @@ func (b bound) String() string {
 
 // implementation lists what a reviewer should look at beside the interface.
 func (c *comparison) implementation(a, b *schema.ModuleVersion) {
-	show := func(where string, before, after any) {
-		x, y := schema.JSON(before), schema.JSON(after)
-		if x != y {
-			c.add(Patch, where, "changed", clip(x), clip(y))
+	show := func(where string, same bool, before, after any) {
+		if !same {
+			c.add(Patch, where, "changed", clip(schema.JSON(before)), clip(schema.JSON(after)))
 		}
 	}
 	c.description("description", a.Description, b.Description)
@@ -331,19 +349,44 @@ func (c *comparison) implementation(a, b *schema.ModuleVersion) {
 		return
 	}
 	if ra == nil {
-		show("steps", a.Steps, b.Steps)
+		show("registries", sameTexts(a.Registries, b.Registries), a.Registries, b.Registries)
+		show("steps", schema.JSON(a.Steps) == schema.JSON(b.Steps), a.Steps, b.Steps)
 		return
 	}
-	show("command", ra.Command, rb.Command)
-	show("environment", ra.Environment, rb.Environment)
-	show("env", ra.Env, rb.Env)
-	show("network", ra.Network, rb.Network)
-	show("resources", ra.Resources, rb.Resources)
-	show("timeout", ra.Timeout.String(), rb.Timeout.String())
-	show("deterministic", !ra.Nondeterministic, !rb.Nondeterministic)
+	show("command", slices.EqualFunc(ra.Command, rb.Command, sameArgument), ra.Command, rb.Command)
+	show("environment", sameEnvironment(ra.Environment, rb.Environment), ra.Environment, rb.Environment)
+	show("env", sameTexts(ra.Env, rb.Env), ra.Env, rb.Env)
+	show("network", ra.Network == rb.Network, ra.Network, rb.Network)
+	show("resources", sameResources(ra.Resources, rb.Resources), ra.Resources, rb.Resources)
+	show("timeout", ra.Timeout == rb.Timeout, ra.Timeout.String(), rb.Timeout.String())
+	show("deterministic", ra.Nondeterministic == rb.Nondeterministic, !ra.Nondeterministic, !rb.Nondeterministic)
 	if a.Snapshot != nil && b.Snapshot != nil && a.Snapshot.Digest != b.Snapshot.Digest {
 		c.add(Patch, "source", "changed", a.Snapshot.Digest.Short(), b.Snapshot.Digest.Short())
 	}
+}
+
+// Where a text stands in its file makes no difference.
+
+func sameText(a, b schema.Text) bool { return a.Value == b.Value }
+
+func sameTexts(a, b schema.Map[schema.Text]) bool {
+	return slices.EqualFunc(a, b, func(x, y schema.Entry[schema.Text]) bool { return x.Name == y.Name && sameText(x.Value, y.Value) })
+}
+
+func sameArgument(a, b schema.Argument) bool {
+	return a.Nested == b.Nested && slices.EqualFunc(a.Texts, b.Texts, sameText)
+}
+
+func sameEnvironment(a, b schema.Environment) bool {
+	if a.Python == nil || b.Python == nil {
+		return a.Python == b.Python && sameText(a.Image, b.Image)
+	}
+	return sameText(a.Python.Version, b.Python.Version) && sameText(a.Python.Requirements, b.Python.Requirements) && sameText(a.Image, b.Image)
+}
+
+func sameResources(a, b schema.Resources) bool {
+	a.Pos, b.Pos = schema.Pos{}, schema.Pos{}
+	return a == b
 }
 
 func clip(s string) string {

@@ -3,6 +3,7 @@ package registry
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/Masterminds/semver/v3"
@@ -102,6 +103,9 @@ func (p *picker) pick(selector string) (*Version, error) {
 	case LastUpdated:
 		return p.best(selector, later, func(v *Version) bool { return true })
 	case Work:
+		if p.m.reg.Dir == "" {
+			return nil, &NotFoundError{"@work is for registries in a folder of this disk", "name a version, or clone the registry"}
+		}
 		for i := len(p.m.Versions) - 1; i >= 0; i-- {
 			if v := p.m.Versions[i]; v.State != schema.Disabled {
 				return v, nil
@@ -119,10 +123,13 @@ func (p *picker) pick(selector string) (*Version, error) {
 	return p.best(selector, higher, func(v *Version) bool { return c.Check(v.Number) })
 }
 
+// notRange finds what no range has: letters but x, and leading zeros.
+var notRange = regexp.MustCompile(`[^0-9.^~<>=!,|xX* -]|(^|[^0-9])0[0-9]`)
+
 // Range reads a selector that is a range of versions.
 func Range(selector string) (*semver.Constraints, error) {
 	c, err := semver.NewConstraint(selector)
-	if err != nil || len(selector) > 128 || strings.Trim(selector, "0123456789.^~<>=!,|xX* -") != "" {
+	if err != nil || len(selector) > 128 || notRange.MatchString(selector) {
 		return nil, &NotFoundError{
 			fmt.Sprintf("%q selects no version", "@"+selector),
 			"a selector is a version (@2.1.0), a range (@2, @2.1, @^2, @\">=1.2 <3\"), @latest, @last-updated or @work",
