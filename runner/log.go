@@ -2,7 +2,6 @@ package runner
 
 import (
 	"bytes"
-	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -28,9 +27,10 @@ type stepLog struct {
 
 	mu      sync.Mutex
 	file    *os.File
-	secrets [][]byte // the longest first
-	longest int
+	secrets [][]byte
 	held    []byte // what may be the beginning of a secret
+	covered int    // bytes of held that belong to a secret that began before
+	starred bool   // what was written last is of a secret
 	written int64
 	dropped int64
 	tail    []byte // the last bytes beyond the head
@@ -47,10 +47,6 @@ func (l *stepLog) mask(secrets map[string]string) {
 			}
 		}
 	}
-	slices.SortFunc(l.secrets, func(a, b []byte) int { return cmp.Compare(len(b), len(a)) })
-	if len(l.secrets) > 0 {
-		l.longest = len(l.secrets[0])
-	}
 }
 
 var stars = []byte("***")
@@ -61,26 +57,47 @@ func (l *stepLog) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	n := len(p)
-	if l.longest > 0 {
-		p = append(l.held, p...)
-		for _, s := range l.secrets {
-			p = bytes.ReplaceAll(p, s, stars)
-		}
-		// Keep back an end that a secret may begin in.
-		keep := 0
-		for _, s := range l.secrets {
-			for k := min(len(s)-1, len(p)); k > keep; k-- {
-				if bytes.HasPrefix(s, p[len(p)-k:]) {
-					keep = k
-					break
-				}
-			}
-		}
-		l.held = slices.Clone(p[len(p)-keep:])
-		p = p[:len(p)-keep]
+	if len(l.secrets) > 0 {
+		p = l.masked(append(l.held, p...), false)
 	}
 	l.put(p)
 	return n, nil
+}
+
+// masked puts stars for all that belongs to a secret. It keeps back an end that
+// a secret may begin in, unless it is the last.
+func (l *stepLog) masked(p []byte, last bool) []byte {
+	hidden := make([]bool, len(p))
+	for i := range l.covered {
+		hidden[i] = true
+	}
+	keep := 0
+	for _, s := range l.secrets {
+		for at, from := bytes.Index(p, s), 0; at >= 0; at = bytes.Index(p[from:], s) {
+			for i := range s {
+				hidden[from+at+i] = true
+			}
+			from += at + 1
+		}
+		for k := min(len(s)-1, len(p)); k > keep && !last; k-- {
+			if bytes.HasPrefix(s, p[len(p)-k:]) {
+				keep = k
+			}
+		}
+	}
+	n := len(p) - keep
+	out := make([]byte, 0, n)
+	for i, c := range p[:n] {
+		if !hidden[i] {
+			out = append(out, c)
+		} else if !l.starred {
+			out = append(out, stars...)
+		}
+		l.starred = hidden[i]
+	}
+	l.held = slices.Clone(p[n:])
+	l.covered = max(0, slices.Index(append(hidden[n:], false), false))
+	return out
 }
 
 func (l *stepLog) put(p []byte) {
@@ -123,8 +140,7 @@ func (l *stepLog) write(p []byte) {
 func (l *stepLog) finish() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.put(l.held)
-	l.held = nil
+	l.put(l.masked(l.held, true))
 	if l.dropped > 0 && l.err == nil {
 		end := keepEnd(l.tail, maxLogTail)
 		l.write(fmt.Appendf(nil, "\n[modyard: the step printed %d bytes more; the last %d follow]\n", l.dropped, len(end)))
