@@ -188,7 +188,7 @@ func (s Spec) Accepts(from Spec) error {
 	case s.Type == TypeList && from.Type == TypeList && s.items() == TypeNumber && from.items() == TypeInteger:
 		return nil
 	}
-	return fmt.Errorf("a %s cannot go into %s %s", from.TypeName(), article(s.Type), s.TypeName())
+	return fmt.Errorf("%s %s cannot go into %s %s", article(from.Type), from.TypeName(), article(s.Type), s.TypeName())
 }
 
 // Parse reads a value as a command line or a value output writes it: a string
