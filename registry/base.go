@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/Masterminds/semver/v3"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/modyard/modyard/registry/git"
 	"github.com/modyard/modyard/registry/snapshot"
@@ -24,6 +26,7 @@ type base struct {
 	files   map[string]bool
 	diff    map[string]bool // changed, added or deleted since, in the registry
 	deleted []string
+	owners  bool // CODEOWNERS changed
 }
 
 // readBase compares the working tree with a revision, by default the last
@@ -54,45 +57,84 @@ func readBase(ctx context.Context, dir, rev string) (*base, error) {
 	return b, b.read(ctx)
 }
 
+// owners is where GitHub reads CODEOWNERS, from the repository's root.
+const owners = ".github/CODEOWNERS"
+
 func (b *base) read(ctx context.Context) error {
-	scope := ":(top,literal)" + b.prefix
+	scope := []string{"--", ":(top,literal)" + b.prefix, ":(top,literal)" + owners}
 	if b.prefix == "" {
-		scope = ":/"
+		scope = []string{"--", ":/"}
 	}
-	out, err := b.repo.Output(ctx, "ls-tree", "-r", "-z", "--full-tree", "--name-only", b.commit, "--", cmp.Or(b.prefix, "."))
-	if err != nil {
+	ask := [][]string{
+		{"ls-tree", "-r", "-z", "--full-tree", "--name-only", b.commit, "--", cmp.Or(b.prefix, ".")},
+		append([]string{"diff", "--name-status", "-z", "--no-renames", "--no-ext-diff", b.commit}, scope...),
+		append([]string{"ls-files", "-z", "--others", "--exclude-standard", "--full-name"}, scope...),
+	}
+	said := make([][]string, len(ask))
+	g, asking := errgroup.WithContext(ctx)
+	for i, args := range ask {
+		g.Go(func() error {
+			out, err := b.repo.Output(asking, args...)
+			said[i] = strings.Split(strings.TrimSuffix(string(out), "\x00"), "\x00")
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
 		return err
 	}
-	for p := range strings.SplitSeq(string(out), "\x00") {
+	tree, diff, others := said[0], said[1], said[2]
+	for _, p := range tree {
 		if rel, ok := b.inside(p); ok {
 			b.files[rel] = true
 		}
 	}
-	out, err = b.repo.Output(ctx, "diff", "--name-status", "-z", "--no-renames", "--no-ext-diff", b.commit, "--", scope)
-	if err != nil {
-		return err
-	}
-	fields := strings.Split(strings.TrimSuffix(string(out), "\x00"), "\x00")
-	for i := 0; i+1 < len(fields); i += 2 {
-		rel, ok := b.inside(fields[i+1])
-		if !ok {
-			continue
-		}
-		b.diff[rel] = true
-		if fields[i] == "D" {
+	for i := 0; i+1 < len(diff); i += 2 {
+		b.change(diff[i+1])
+		if rel, ok := b.inside(diff[i+1]); ok && diff[i] == "D" {
 			b.deleted = append(b.deleted, rel)
 		}
 	}
-	out, err = b.repo.Output(ctx, "ls-files", "-z", "--others", "--exclude-standard", "--full-name", "--", scope)
+	for _, p := range others {
+		b.change(p)
+	}
+	return b.onlyDeleted(ctx)
+}
+
+// onlyDeleted keeps of the deleted files those that were there when the
+// working tree parted from the base: what the base has gained since is not
+// deleted, the working tree is behind.
+func (b *base) onlyDeleted(ctx context.Context) error {
+	if len(b.deleted) == 0 {
+		return nil
+	}
+	fork, err := b.repo.Output(ctx, "merge-base", b.commit, "HEAD")
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if err != nil {
+		return nil //nolint:nilerr // no common history: the base is all there is to go by
+	}
+	entries, err := b.repo.Tree(ctx, strings.TrimSpace(string(fork)), b.prefix)
 	if err != nil {
 		return err
 	}
-	for p := range strings.SplitSeq(string(out), "\x00") {
-		if rel, ok := b.inside(p); ok {
-			b.diff[rel] = true
-		}
+	had := make(map[string]bool, len(entries))
+	for _, e := range entries {
+		rel, _ := b.inside(e.Path)
+		had[rel] = true
 	}
+	b.deleted = slices.DeleteFunc(b.deleted, func(p string) bool { return !had[p] })
 	return nil
+}
+
+// change notes that a file of the repository differs from the base.
+func (b *base) change(p string) {
+	if p == owners {
+		b.owners = true
+	}
+	if rel, ok := b.inside(p); ok {
+		b.diff[rel] = true
+	}
 }
 
 // inside makes a path of the repository one of the registry.
@@ -150,13 +192,4 @@ func strictVersion(s string) (*semver.Version, error) {
 		err = errors.New("build metadata is not allowed")
 	}
 	return v, err
-}
-
-func cmpStrings(pairs ...string) int {
-	for i := 0; i+1 < len(pairs); i += 2 {
-		if c := cmp.Compare(pairs[i], pairs[i+1]); c != 0 {
-			return c
-		}
-	}
-	return 0
 }

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -128,10 +129,9 @@ func (c *checker) run(ctx context.Context) (*Checked, error) {
 		return nil, err
 	}
 	res := c.res
-	slices.SortFunc(res.Added, func(a, b Addition) int {
-		return cmpStrings(a.Module, b.Module, a.Version, b.Version)
-	})
-	slices.SortFunc(res.Nested, func(a, b *schema.ModuleVersion) int { return cmpStrings(a.File, b.File) })
+	// The versions of one module were added in order.
+	slices.SortStableFunc(res.Added, func(a, b Addition) int { return cmp.Compare(a.Module, b.Module) })
+	slices.SortFunc(res.Nested, func(a, b *schema.ModuleVersion) int { return cmp.Compare(a.File, b.File) })
 	res.Diagnostics.Sort()
 	return res, nil
 }
@@ -312,7 +312,7 @@ func (c *moduleCheck) bump(v *Version, m *schema.ModuleVersion) (Addition, error
 // difference needs.
 func (c *moduleCheck) tooSmall(m *schema.ModuleVersion, older, newer *Version, d Difference, hint string) {
 	least, chosen := Least(older.Number, d), Raised(older.Number, newer.Number)
-	if chosen >= least || sameCore(older, newer) {
+	if chosen >= least {
 		return
 	}
 	worst := d.Of(d.Bump())
@@ -322,10 +322,6 @@ func (c *moduleCheck) tooSmall(m *schema.ModuleVersion, older, newer *Version, d
 	}
 	c.diags.Add(m.File, m.Version.Pos, schema.RuleBump, hint,
 		"from %s to %s the %s version must rise, since %s%s", older, newer, least, worst[0], more)
-}
-
-func sameCore(a, b *Version) bool {
-	return a.Number.Major() == b.Number.Major() && a.Number.Minor() == b.Number.Minor() && a.Number.Patch() == b.Number.Patch()
 }
 
 // neighbours finds the nearest lower version and, within the major, the
@@ -401,8 +397,8 @@ func (c *moduleCheck) source(ctx context.Context, v *Version, m *schema.ModuleVe
 	if s.Digest == "" {
 		c.diags.Add(m.File, s.Pos, schema.RuleDigest, "modyard check --fix computes it", "version %s has no snapshot digest", v)
 	}
-	old := c.base.has(v.path) && !c.base.changed(v.path)
-	if !c.opt.Deep && (old || v != c.m.Versions[len(c.m.Versions)-1] && c.opt.Base == "") {
+	old := !c.pending(v)
+	if old && !c.opt.Deep {
 		return nil
 	}
 	dir := filepath.Join(c.reg.Dir, filepath.FromSlash(folder))
@@ -433,6 +429,15 @@ func (c *moduleCheck) source(ctx context.Context, v *Version, m *schema.ModuleVe
 	}
 	c.contents(m, tree, dir)
 	return nil
+}
+
+// pending reports whether the folder as it is now must be the version's. Where
+// no commit tells what is published, only the newest version's is known to be.
+func (c *checker) pending(v *Version) bool {
+	if c.base.commit == "" {
+		return v == v.module.Versions[len(v.module.Versions)-1]
+	}
+	return !c.base.has(v.path) || c.base.changed(v.path)
 }
 
 // history rehashes the source of a published version where git has it.

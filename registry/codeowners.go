@@ -25,7 +25,16 @@ func (c *checker) ownersFile() string {
 	if c.base.repo != nil {
 		root = c.base.repo.Root
 	}
-	return filepath.Join(root, ".github", "CODEOWNERS")
+	return filepath.Join(root, filepath.FromSlash(owners))
+}
+
+// ownersName names CODEOWNERS for people.
+func (c *checker) ownersName() string {
+	up := ""
+	if c.base.prefix != "" {
+		up = strings.Repeat("../", strings.Count(c.base.prefix, "/")+1)
+	}
+	return c.reg.file(up + owners)
 }
 
 // ownersBlock is what CODEOWNERS must hold; "" when no module has owners.
@@ -65,11 +74,7 @@ func (c *checker) codeowners() error {
 	}
 	_, got, _ := splitOwners(have)
 	if string(got) != want {
-		name := c.ownersFile()
-		if rel, err := filepath.Rel(c.reg.Dir, name); err == nil {
-			name = c.reg.file(filepath.ToSlash(rel))
-		}
-		c.res.Diagnostics.Add(name, schema.Pos{}, schema.RuleCodeowners, "modyard check --fix writes it", "CODEOWNERS does not name the owners of the modules as their module.yaml do")
+		c.res.Diagnostics.Add(c.ownersName(), schema.Pos{}, schema.RuleCodeowners, "modyard check --fix writes it", "CODEOWNERS does not name the owners of the modules as their module.yaml do")
 	}
 	return nil
 }
@@ -77,19 +82,20 @@ func (c *checker) codeowners() error {
 // ownersTouched reports whether a module.yaml or CODEOWNERS changed.
 func (c *checker) ownersTouched() bool {
 	for p := range c.base.diff {
-		if path.Base(p) == ModuleFile || path.Base(p) == "CODEOWNERS" {
+		if path.Base(p) == ModuleFile {
 			return true
 		}
 	}
-	return false
+	return c.base.owners
 }
 
+// readOwners reads CODEOWNERS as git stores it.
 func readOwners(file string) ([]byte, error) {
 	data, err := os.ReadFile(file)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("cannot read CODEOWNERS: %w", err)
 	}
-	return data, nil
+	return bytes.ReplaceAll(data, []byte("\r\n"), []byte("\n")), nil
 }
 
 // splitOwners finds the part that modyard keeps.

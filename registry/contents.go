@@ -49,17 +49,21 @@ var pinned = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*(\[[A-Za-z0-9._, -]*
 // a package with == and a hash.
 func UnpinnedRequirements(r io.Reader) []string {
 	var out []string
-	s := bufio.NewScanner(io.LimitReader(r, 1<<20))
+	const most = 8 << 20
+	read := &io.LimitedReader{R: r, N: most + 1}
+	s := bufio.NewScanner(read)
 	s.Buffer(nil, 1<<20)
 	line, logical := 0, ""
-	for s.Scan() {
+	for more := true; more; {
+		// The end also ends a line that was to go on.
+		more = s.Scan()
 		line++
 		text := s.Text()
 		if i := strings.Index(text, " #"); i >= 0 {
 			text = text[:i]
 		}
 		text = strings.TrimSpace(text)
-		if rest, goesOn := strings.CutSuffix(text, "\\"); goesOn {
+		if rest, goesOn := strings.CutSuffix(text, "\\"); goesOn && more {
 			logical += rest + " "
 			continue
 		}
@@ -76,6 +80,9 @@ func UnpinnedRequirements(r io.Reader) []string {
 		case !strings.HasPrefix(hashes, "sha256:"):
 			out = append(out, fmt.Sprintf("line %d: %q has no hash", line, strings.TrimSpace(spec)))
 		}
+	}
+	if s.Err() != nil || read.N == 0 {
+		out = append(out, fmt.Sprintf("line %d: the file or a line of it is too long", line))
 	}
 	return out
 }

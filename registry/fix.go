@@ -68,8 +68,8 @@ func (f *fixer) version(ctx context.Context, v *Version) error {
 		return err
 	}
 	m, _ := schema.ParseModuleVersion(v.File(), data)
-	if m == nil {
-		return nil
+	if m == nil || m.Module.Value == "" {
+		return nil // no manifest that could be mended; the check says so
 	}
 	e := schema.NewEdit(data)
 	if err := f.digest(ctx, e, v, m); err != nil {
@@ -107,7 +107,7 @@ func (f *fixer) digest(ctx context.Context, e *schema.Edit, v *Version, m *schem
 	if err != nil {
 		return err
 	}
-	if d == m.Snapshot.Digest {
+	if d == m.Snapshot.Digest || m.Snapshot.Digest != "" && !f.pending(v) {
 		return nil
 	}
 	return e.Set(string(d), "snapshot", "digest")
@@ -183,9 +183,12 @@ func (c *checker) fixOwners() (string, error) {
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 		return "", err
 	}
+	if len(before) > 0 && !bytes.HasSuffix(before, []byte("\n")) {
+		want = "\n" + want
+	}
 	text := string(before) + want + string(after)
 	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 		return "", fmt.Errorf("cannot fix CODEOWNERS: %w", err)
 	}
-	return file, nil
+	return c.ownersName(), nil
 }

@@ -46,7 +46,7 @@ func runGit(tb testing.TB, dir string, args ...string) string {
 
 func gitInit(tb testing.TB, dir string) {
 	tb.Helper()
-	runGit(tb, dir, "init", "-q", "-b", "main")
+	runGit(tb, dir, "init", "-q", "-b", "main", "--template=")
 	runGit(tb, dir, "config", "gc.auto", "0")
 }
 

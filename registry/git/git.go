@@ -35,7 +35,7 @@ type Repo struct {
 func Open(ctx context.Context, dir string) (*Repo, error) {
 	out, err := (&Repo{Root: dir}).Output(ctx, "rev-parse", "--show-toplevel")
 	if err != nil {
-		if errors.Is(err, ErrNoGit) {
+		if errors.Is(err, ErrNoGit) || ctx.Err() != nil {
 			return nil, err
 		}
 		return nil, fmt.Errorf("%s: %w", dir, ErrNoRepository)
@@ -90,7 +90,7 @@ func (r *Repo) Commit(ctx context.Context, rev string) (string, error) {
 }
 
 func (r *Repo) command(ctx context.Context, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, "git", append([]string{"-c", "core.quotepath=off", "-c", "core.fsmonitor=false"}, args...)...)
+	cmd := exec.CommandContext(ctx, "git", append([]string{"-c", "core.quotepath=off", "-c", "core.fsmonitor=false", "-c", "log.showSignature=false", "-c", "log.follow=false"}, args...)...)
 	cmd.Dir = r.Root
 	cmd.Env = append(environ(), "LC_ALL=C", "GIT_OPTIONAL_LOCKS=0", "GIT_TERMINAL_PROMPT=0")
 	return cmd

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/modyard/modyard/registry/git"
@@ -31,7 +33,7 @@ func Commit(ctx context.Context, repo *git.Repo, commit, folder string) (*Tree, 
 	}
 	blobs := map[string]string{} // object by path
 	links := map[string]string{} // object by path
-	var problems []error
+	wrong := map[string]error{}  // what cannot be kept, by path
 	for _, e := range entries {
 		name := e.Path
 		if folder != "" && folder != "." {
@@ -41,30 +43,26 @@ func Commit(ctx context.Context, repo *git.Repo, commit, folder string) (*Tree, 
 		case "120000":
 			links[name] = e.Object
 		case "160000":
-			problems = append(problems, &ProblemError{name, "is a git submodule", "copy its files into the folder"})
+			wrong[name] = &ProblemError{name, "is a git submodule", "copy its files into the folder"}
 		default:
 			blobs[name] = e.Object
 		}
 	}
+	if err := resolveLinks(ctx, repo, folder, blobs, links, wrong); err != nil {
+		return nil, err
+	}
+	patterns, err := commitIgnore(ctx, repo, blobs)
+	if err != nil {
+		return nil, err
+	}
+	var problems []error
+	for _, name := range slices.Sorted(maps.Keys(wrong)) {
+		if !ignoredPath(patterns, nfc(name)) {
+			problems = append(problems, wrong[name])
+		}
+	}
 	if err := errors.Join(problems...); err != nil {
 		return nil, err
-	}
-	if err := resolveLinks(ctx, repo, blobs, links); err != nil {
-		return nil, err
-	}
-	var patterns []string
-	if id, ok := blobs[IgnoreFile]; ok {
-		err := repo.Blobs(ctx, []string{id}, func(_ int, _ int64, content io.Reader) error {
-			data, err := io.ReadAll(io.LimitReader(content, 64<<10+1))
-			if err != nil {
-				return err
-			}
-			patterns, err = parseIgnore(data)
-			return err
-		})
-		if err != nil {
-			return nil, err
-		}
 	}
 	objects := map[string]string{} // by NFC name
 	var files []file
@@ -102,43 +100,70 @@ func Commit(ctx context.Context, repo *git.Repo, commit, folder string) (*Tree, 
 	return t, nil
 }
 
-// resolveLinks puts the blob of each link's target in the link's place.
-func resolveLinks(ctx context.Context, repo *git.Repo, blobs, links map[string]string) error {
-	var names, ids []string
-	for name, id := range links {
-		names, ids = append(names, name), append(ids, id)
+func commitIgnore(ctx context.Context, repo *git.Repo, blobs map[string]string) (patterns []string, err error) {
+	id, ok := blobs[IgnoreFile]
+	if !ok {
+		return nil, nil
+	}
+	err = repo.Blobs(ctx, []string{id}, func(_ int, _ int64, content io.Reader) error {
+		data, err := io.ReadAll(io.LimitReader(content, 64<<10+1))
+		if err != nil {
+			return err
+		}
+		patterns, err = parseIgnore(data)
+		return err
+	})
+	return patterns, err
+}
+
+// resolveLinks puts the blob of each link's target in the link's place, or
+// says what is wrong with the link.
+func resolveLinks(ctx context.Context, repo *git.Repo, folder string, blobs, links map[string]string, wrong map[string]error) error {
+	names := slices.Sorted(maps.Keys(links))
+	ids := make([]string, len(names))
+	for i, name := range names {
+		ids[i] = links[name]
 	}
 	targets := map[string]string{}
-	err := repo.Blobs(ctx, ids, func(i int, size int64, content io.Reader) error {
-		if size > maxLink {
-			return &ProblemError{names[i], "is a link that is too long", ""}
-		}
-		data, err := io.ReadAll(content)
+	err := repo.Blobs(ctx, ids, func(i int, _ int64, content io.Reader) error {
+		data, err := io.ReadAll(io.LimitReader(content, maxLink))
 		targets[names[i]] = string(data)
 		return err
 	})
 	if err != nil {
 		return err
 	}
+	copies := map[string]string{}
 	for _, name := range names {
 		at := name
-		for hops := 0; ; hops++ {
-			target, isLink := targets[at]
-			if !isLink {
-				break
-			}
-			if hops > 40 || strings.HasPrefix(target, "/") {
-				return &ProblemError{name, "is a link out of the folder", "put the file itself there"}
-			}
-			at = path.Join(path.Dir(at), target)
+		for hops := 0; targets[at] != "" && hops < 40; hops++ {
+			at = follow(folder, at, targets[at])
 		}
-		id, ok := blobs[at]
-		if !ok {
-			return &ProblemError{name, "is a link to no file of the folder", "put the file itself there"}
+		if id, ok := blobs[at]; ok {
+			copies[name] = id
+		} else {
+			wrong[name] = &ProblemError{name, "is a link to no file of the folder", "put the file itself there"}
 		}
-		defer func() { blobs[name] = id }()
 	}
+	maps.Copy(blobs, copies)
 	return nil
+}
+
+// follow gives the path in the folder that a link there leads to; "" when it
+// leads out.
+func follow(folder, link, target string) string {
+	if path.IsAbs(target) {
+		return ""
+	}
+	at := path.Join(folder, path.Dir(link), target)
+	if folder = path.Clean(folder); folder == "." {
+		return at
+	}
+	inside, ok := strings.CutPrefix(at, folder+"/")
+	if !ok {
+		return ""
+	}
+	return inside
 }
 
 // ignoredPath reports whether the file or one of the folders it is in is left out.

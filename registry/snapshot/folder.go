@@ -59,7 +59,7 @@ func parseIgnore(data []byte) ([]string, error) {
 	}
 	var patterns []string
 	for line := range bytes.Lines(data) {
-		p := strings.TrimSpace(string(line))
+		p := nfc(strings.TrimSpace(string(line)))
 		if p == "" || p[0] == '#' {
 			continue
 		}

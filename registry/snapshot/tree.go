@@ -66,7 +66,11 @@ func newTree(files []file) (*Tree, error) {
 	slices.SortFunc(files, func(a, b file) int { return cmp.Compare(a.name, b.name) })
 	var problems []error
 	fold := cases.Fold()
-	seen := make(map[string]string, len(files))
+	type place struct {
+		name   string
+		isFile bool
+	}
+	seen := make(map[string]place, len(files))
 	for _, f := range files {
 		if err := checkName(f.name); err != nil {
 			problems = append(problems, err)
@@ -76,11 +80,11 @@ func newTree(files []file) (*Tree, error) {
 			key := fold.String(p)
 			first, dup := seen[key]
 			if !dup {
-				seen[key] = p
+				seen[key] = place{p, p == f.name}
 				continue
 			}
-			if first != p || p == f.name {
-				problems = append(problems, &ProblemError{f.name, fmt.Sprintf("clashes with %q on systems that ignore case or compose letters", first), "rename one of them"})
+			if first.name != p || first.isFile || p == f.name {
+				problems = append(problems, &ProblemError{f.name, fmt.Sprintf("clashes with %q on systems that ignore case or compose letters", first.name), "rename one of them"})
 			}
 			break
 		}
