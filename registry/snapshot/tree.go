@@ -105,6 +105,9 @@ func checkName(name string) error {
 	if !utf8.ValidString(name) {
 		return bad("is not UTF-8")
 	}
+	if !norm.NFC.IsNormalString(name) {
+		return bad("is not in Unicode's NFC")
+	}
 	for elem := range strings.SplitSeq(name, "/") {
 		switch {
 		case elem == "" || elem == "." || elem == "..":
