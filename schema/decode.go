@@ -75,16 +75,15 @@ func integer(n *yaml.Node) int {
 }
 
 func (d *decoder) float(n *yaml.Node) float64 {
-	var f float64
-	if n.Kind == yaml.ScalarNode && n.Decode(&f) != nil {
-		return 0
-	}
+	f, _ := asFloat(d.any(n))
 	return f
 }
 
 func (d *decoder) bound(n *yaml.Node) *float64 {
-	f := d.float(n)
-	return &f
+	if f, ok := asFloat(d.any(n)); ok {
+		return &f
+	}
+	return nil
 }
 
 // any takes a value; what is no value was reported before, and is nil.

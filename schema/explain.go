@@ -34,6 +34,7 @@ func explainYAML(err error, data []byte) (Pos, string, string) {
 		return Pos{int32(at), 1}, fmt.Sprintf("the text nests deeper than %d levels", maxDepth), ""
 	}
 	src := newSource(data)
+	at = min(at, len(src.starts))
 	if i := conflict.FindIndex(data); i != nil {
 		return src.pos(i[0]), "a merge conflict stands here", "settle it and remove its marks"
 	}

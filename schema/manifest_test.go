@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -21,36 +22,57 @@ func manifests(t testing.TB, folder string) []string {
 	return files
 }
 
-// parseCase reads a case as the kind that its name begins with, as a registry
-// does whose layout tells what a file must be; "any" goes by the text's kind.
+func readCase(t testing.TB, file string) []byte {
+	t.Helper()
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// caseKind is the kind that a case's name begins with, as a registry's layout
+// tells what a file must be; none for "any", which goes by the text's own kind.
+func caseKind(file string) string {
+	first, _, _ := strings.Cut(strings.TrimSuffix(filepath.Base(file), ".yaml"), "-")
+	switch first {
+	case "registry":
+		return KindRegistry
+	case "module":
+		return KindModule
+	case "version":
+		return KindModuleVersion
+	case "pipeline":
+		return KindPipeline
+	case "lock":
+		return KindLock
+	case "any":
+		return ""
+	}
+	panic("a case begins with registry, module, version, pipeline, lock or any: " + file)
+}
+
 func parseCase(file string, data []byte) (any, Diagnostics) {
 	base := filepath.Base(file)
-	kind, _, _ := strings.Cut(strings.TrimSuffix(base, ".yaml"), "-")
-	switch kind {
-	case "registry":
+	switch caseKind(file) {
+	case KindRegistry:
 		return some(ParseRegistry(base, data))
-	case "module":
+	case KindModule:
 		return some(ParseModule(base, data))
-	case "version":
+	case KindModuleVersion:
 		return some(ParseModuleVersion(base, data))
-	case "pipeline":
+	case KindPipeline:
 		return some(ParsePipeline(base, data))
-	case "lock":
+	case KindLock:
 		return some(ParseLock(base, data))
-	case "any":
-		return Parse(base, data)
 	}
-	panic("a case begins with registry, module, version, pipeline, lock or any: " + base)
+	return Parse(base, data)
 }
 
 func TestBadManifests(t *testing.T) {
 	for _, file := range manifests(t, "err") {
 		t.Run(filepath.Base(file), func(t *testing.T) {
-			data, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			_, diags := parseCase(file, data)
+			_, diags := parseCase(file, readCase(t, file))
 			if len(diags) == 0 {
 				t.Fatal("no diagnostics")
 			}
@@ -62,10 +84,7 @@ func TestBadManifests(t *testing.T) {
 func TestGoodManifests(t *testing.T) {
 	for _, file := range manifests(t, "ok") {
 		t.Run(filepath.Base(file), func(t *testing.T) {
-			data, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
+			data := readCase(t, file)
 			m, diags := parseCase(file, data)
 			if m == nil || len(diags) > 0 {
 				t.Fatalf("%T with\n%s", m, listing(diags))
@@ -101,5 +120,39 @@ func golden(t *testing.T, file, got string) {
 	}
 	if got != string(want) {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+// TestVerdicts writes, for another validator to agree with, what the schema
+// layer alone says of every case: to the file that MODYARD_VERDICTS names.
+func TestVerdicts(t *testing.T) {
+	out := os.Getenv("MODYARD_VERDICTS")
+	if out == "" {
+		t.Skip("MODYARD_VERDICTS is not set")
+	}
+	type verdict struct {
+		Schema string `json:"schema"`
+		YAML   bool   `json:"yaml"`  // the text is what the schema layer reads
+		Valid  bool   `json:"valid"` // against the schema
+	}
+	verdicts := map[string]verdict{}
+	for _, file := range slices.Concat(manifests(t, "err"), manifests(t, "ok")) {
+		d := parseYAML(file, readCase(t, file), MaxPipeline)
+		v := verdict{YAML: len(d.diags) == 0}
+		kind := caseKind(file)
+		if kind == "" && v.YAML {
+			kind = d.kind()
+		}
+		if v.Schema = kindFiles[kind]; v.Schema == "" {
+			continue // of no kind
+		}
+		if v.YAML {
+			d.validate(kind)
+			v.Valid = len(d.diags) == 0
+		}
+		verdicts[filepath.ToSlash(file)] = v
+	}
+	if err := os.WriteFile(out, []byte(JSON(verdicts)), 0o644); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -57,15 +57,17 @@ func parseYAML(file string, data []byte, limit int64) *document {
 			"the file has %d bytes; at most %d are read", len(data), limit)
 		return d
 	}
-	if pos, r, ok := badRune(data); ok && r == utf8.RuneError {
-		d.diags.Add(file, pos, RuleYAML, "save the file as UTF-8", "the text is not UTF-8")
-		return d
-	} else if ok {
-		d.diags.Add(file, pos, RuleYAML, "in double quotes it can be written as an escape", "the character %U cannot stand in YAML", r)
+	if at, r, ok := badRune(data); ok {
+		pos := newSource(data).pos(at)
+		if r == utf8.RuneError {
+			d.diags.Add(file, pos, RuleYAML, "save the file as UTF-8", "the text is not UTF-8")
+		} else {
+			d.diags.Add(file, pos, RuleYAML, "in double quotes it can be written as an escape", "the character %U cannot stand in YAML", r)
+		}
 		return d
 	}
 	if line, what := tooMuch(data); what != "" {
-		d.diags.Add(file, Pos{line, 1}, RuleYAML, "data belongs into inputs, not into manifests", "%s", what)
+		d.diags.Add(file, Pos{line, 1}, RuleYAML, "", "%s", what)
 		return d
 	}
 	dec := yaml.NewDecoder(bytes.NewReader(data))
@@ -98,28 +100,22 @@ func parseYAML(file string, data []byte, limit int64) *document {
 
 // badRune finds the first character that YAML does not allow; RuneError stands
 // for what is not UTF-8.
-func badRune(data []byte) (at Pos, bad rune, found bool) {
-	at = Pos{1, 1}
-	for i, size := 0, 0; i < len(data); i += size {
+func badRune(data []byte) (at int, bad rune, found bool) {
+	for i, size := 0, 1; i < len(data); i += size {
 		if c := data[i]; c >= ' ' && c < 0x7F {
-			at.Col++
 			size = 1
 			continue
 		}
 		var r rune
 		r, size = utf8.DecodeRune(data[i:])
 		switch {
-		case r == utf8.RuneError && size == 1:
-			return at, r, true
-		case r == '\n':
-			at = Pos{at.Line + 1, 1}
-			continue
-		case r < ' ' && r != '\t' && r != '\r', r >= 0x7F && r < 0xA0 && r != 0x85, r == 0xFEFF && i > 0, r == 0xFFFE, r == 0xFFFF:
-			return at, r, true
+		case r == utf8.RuneError && size == 1,
+			r < ' ' && r != '\t' && r != '\n' && r != '\r', r >= 0x7F && r < 0xA0 && r != 0x85,
+			r == 0xFEFF && i > 0, r == 0xFFFE, r == 0xFFFF:
+			return i, r, true
 		}
-		at.Col++
 	}
-	return Pos{}, 0, false
+	return 0, 0, false
 }
 
 // tooMuch finds what would make the parser work hard: deep flow collections,
