@@ -89,7 +89,9 @@ type checker struct {
 	reg  *Registry
 	base *base // what is published
 	res  *Checked
-	mu   sync.Mutex
+
+	mu     sync.Mutex
+	owners map[string][]string // of the modules that were read
 }
 
 func newChecker(ctx context.Context, dir string, opt CheckOptions) (*checker, error) {
@@ -102,7 +104,7 @@ func newChecker(ctx context.Context, dir string, opt CheckOptions) (*checker, er
 	if err != nil {
 		return nil, err
 	}
-	return &checker{opt: opt, reg: r, base: b, res: &Checked{Registry: r, Diagnostics: diags}}, nil
+	return &checker{opt: opt, reg: r, base: b, owners: map[string][]string{}, res: &Checked{Registry: r, Diagnostics: diags}}, nil
 }
 
 // run checks the modules, several at a time.
@@ -205,8 +207,12 @@ func (c *checker) module(ctx context.Context, name string) error {
 			return err
 		}
 	}
+	// What was read may be let go: a registry can be larger than what a check
+	// should hold. A module that another one nests is read again.
+	c.reg.forget(name)
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.owners[name] = m.Owners
 	c.res.Diagnostics = append(c.res.Diagnostics, mc.diags...)
 	c.res.Modules++
 	c.res.Versions += read

@@ -41,15 +41,19 @@ func (c *checker) ownersName() string {
 func (c *checker) ownersBlock() (string, error) {
 	var b strings.Builder
 	for _, n := range c.reg.Names() {
-		m, _, err := c.reg.Module(n)
-		if err != nil {
-			return "", err
+		owners, read := c.owners[n]
+		if !read {
+			m, _, err := c.reg.Module(n)
+			if err != nil {
+				return "", err
+			}
+			owners = m.Owners
 		}
-		if len(m.Owners) == 0 {
+		if len(owners) == 0 {
 			continue
 		}
 		fmt.Fprintf(&b, "/%s/", path.Join(c.base.prefix, modulesDir, n))
-		for _, o := range m.Owners {
+		for _, o := range owners {
 			b.WriteString(" @" + o)
 		}
 		b.WriteByte('\n')

@@ -183,6 +183,13 @@ func (r *Registry) Module(name string) (*Module, schema.Diagnostics, error) {
 	return m, m.diags, nil
 }
 
+// forget lets go of what was read of a module.
+func (r *Registry) forget(name string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.modules, name)
+}
+
 func (r *Registry) load(name string) (*Module, error) {
 	m := &Module{reg: r, Module: &schema.Module{Name: name}}
 	dir := path.Join(modulesDir, name)
