@@ -65,8 +65,8 @@ func (d *decoder) texts(n *yaml.Node) []Text {
 }
 
 func truth(n *yaml.Node) bool {
-	var b bool
-	return n.Decode(&b) == nil && b
+	b, ok := nodeBool(n)
+	return ok && b
 }
 
 func integer(n *yaml.Node) int {

@@ -208,11 +208,11 @@ func (l *linter) run(r *Run, i Interface, script bool) {
 			if !slices.Contains(allowed, ref.Context) {
 				continue
 			}
-			names, optional := i.lookup(ref)
+			names, known, optional := i.lookup(ref)
 			used[ref.String()] = true
 			switch {
-			case ref.Context != "env" && !slices.Contains(names, ref.Name):
-				l.add(l.offset(t, ref.Offset), RuleExpression, DidYouMean(ref.Name, names), "%s names no %s of this %s", ref.Expr(), strings.TrimSuffix(ref.Context, "s"), stepOrModule(script))
+			case ref.Context != "env" && !known:
+				l.add(l.offset(t, ref.Offset), RuleExpression, DidYouMean(ref.Name, names()), "%s names no %s of this %s", ref.Expr(), strings.TrimSuffix(ref.Context, "s"), stepOrModule(script))
 			case optional && !nested:
 				l.add(l.offset(t, ref.Offset), RuleOptional, "put it into a nested list, which is dropped when the "+strings.TrimSuffix(ref.Context, "s")+" is not set: [--flag, \""+ref.Expr()+"\"]",
 					"%s may be unset", ref.Expr())
@@ -270,22 +270,24 @@ func reservedEnv(name string) bool {
 	return strings.HasPrefix(name, "MODYARD_")
 }
 
-// lookup lists the names that the context of r has, and whether r may be unset.
-func (i Interface) lookup(r Ref) (names []string, optional bool) {
+// lookup tells which names the context of r has, whether r is one of them, and
+// whether it may be unset.
+func (i Interface) lookup(r Ref) (names func() []string, known, optional bool) {
 	switch r.Context {
 	case "inputs":
-		in, _ := i.Inputs.Get(r.Name)
-		return i.Inputs.Names(), in.Optional
+		in, ok := i.Inputs.Get(r.Name)
+		return i.Inputs.Names, ok, in.Optional
 	case "outputs":
-		return i.Outputs.Names(), false
+		_, ok := i.Outputs.Get(r.Name)
+		return i.Outputs.Names, ok, false
 	case "params":
-		p, _ := i.Params.Get(r.Name)
-		return i.Params.Names(), p.Optional && p.Default == nil
+		p, ok := i.Params.Get(r.Name)
+		return i.Params.Names, ok, p.Optional && p.Default == nil
 	case "secrets":
-		s, _ := i.Secrets.Get(r.Name)
-		return i.Secrets.Names(), s.Optional
+		s, ok := i.Secrets.Get(r.Name)
+		return i.Secrets.Names, ok, s.Optional
 	}
-	return nil, false
+	return func() []string { return nil }, false, false
 }
 
 // path refuses a path that leaves the folder it is relative to.

@@ -72,10 +72,12 @@ func parseYAML(file string, data []byte, limit int64) *document {
 	}
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	var root yaml.Node
-	if err := dec.Decode(&root); errors.Is(err, io.EOF) {
+	err := dec.Decode(&root)
+	if errors.Is(err, io.EOF) || err == nil && root.Content[0].Kind == yaml.ScalarNode && root.Content[0].Value == "" && root.Content[0].Style == 0 {
 		d.diags.Add(file, Pos{1, 1}, RuleYAML, "", "the file is empty")
 		return d
-	} else if err != nil {
+	}
+	if err != nil {
 		pos, msg, hint := explainYAML(err, data)
 		d.diags.Add(file, pos, RuleYAML, hint, "%s", msg)
 		return d
@@ -242,8 +244,7 @@ func (w *walker) scalar(n *yaml.Node) any {
 	case "!!str", "!!timestamp":
 		return n.Value
 	case "!!bool":
-		var b bool
-		if n.Decode(&b) == nil {
+		if b, ok := nodeBool(n); ok {
 			return b
 		}
 	case "!!int":
@@ -253,8 +254,7 @@ func (w *walker) scalar(n *yaml.Node) any {
 		w.fail(n, "quote it if it is a text", "the integer %s does not fit 64 bits", clip(n.Value))
 		return int64(0)
 	case "!!float":
-		var f float64
-		if n.Decode(&f) == nil {
+		if f, ok := nodeFloat(n); ok {
 			if math.IsNaN(f) || math.IsInf(f, 0) {
 				w.fail(n, "quote it if it is a text", "%s is not a finite number", clip(n.Value))
 				return 0.0
@@ -278,6 +278,26 @@ func (w *walker) scalar(n *yaml.Node) any {
 func isWholeDecimal(s string) bool {
 	s = strings.TrimLeft(s, "+-")
 	return s != "" && strings.Trim(s, "0123456789") == ""
+}
+
+// What is written as usual is read here, several times as fast as by Decode.
+
+func nodeBool(n *yaml.Node) (b, ok bool) {
+	if n.Tag == "!!bool" && (n.Value == "true" || n.Value == "false") {
+		return n.Value == "true", true
+	}
+	err := n.Decode(&b)
+	return b, err == nil
+}
+
+func nodeFloat(n *yaml.Node) (f float64, ok bool) {
+	if strings.Trim(n.Value, "0123456789.") == "" {
+		if f, err := strconv.ParseFloat(n.Value, 64); err == nil {
+			return f, true
+		}
+	}
+	err := n.Decode(&f)
+	return f, err == nil
 }
 
 func nodeInt(n *yaml.Node) (int64, bool) {
