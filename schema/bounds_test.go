@@ -18,13 +18,14 @@ func TestBounds(t *testing.T) {
 	for i := range 2000 {
 		stairs.WriteString("\n" + strings.Repeat(" ", i+1) + "a:")
 	}
-	bomb := "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n"
+	var bomb strings.Builder
+	bomb.WriteString("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n")
 	for i := range 20 {
 		prev, next := "*a"+string(rune('A'+i-1)), "a"+string(rune('A'+i))
 		if i == 0 {
 			prev = "*a0"
 		}
-		bomb += next + ": &" + next + " [" + strings.Repeat(prev+", ", 9) + prev + "]\n"
+		bomb.WriteString(next + ": &" + next + " [" + strings.Repeat(prev+", ", 9) + prev + "]\n")
 	}
 	for name, c := range map[string]struct {
 		text func() string
@@ -49,7 +50,7 @@ func TestBounds(t *testing.T) {
 		"a deep block":            {func() string { return nested("- ", "x", "", 10_000) }, "nests deeper"},
 		"deep keys":               {func() string { return nested("? ", "x", "", 10_000) }, "nests deeper"},
 		"deep stairs":             {func() string { return head + "steps:" + stairs.String() + " x\n" }, "nests deeper"},
-		"an alias bomb":           {func() string { return head + bomb }, "the aliases stand for"},
+		"an alias bomb":           {func() string { return head + bomb.String() }, "the aliases stand for"},
 		"many aliases":            {func() string { return head + "a: &a x\nsteps: [" + strings.Repeat("*a, ", 200_000) + "*a]\n" }, "the aliases stand for"},
 		"many problems":           {func() string { return head + "steps:\n" + strings.Repeat("  a: ~\n", 20_000) }, "there is no value"},
 	} {

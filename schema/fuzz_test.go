@@ -130,7 +130,7 @@ func FuzzEdit(f *testing.F) {
 		}
 		var before, v any
 		if yaml.Unmarshal(data, &before) != nil || yaml.Unmarshal([]byte(value), &v) != nil || strings.Contains(fmt.Sprintf("%#v", before), "map[interface {}]") {
-			t.Skip()
+			return
 		}
 		for name, edit := range map[string]func(*Edit) error{
 			"Set":    func(e *Edit) error { return e.Set(value, path...) },

@@ -15,7 +15,7 @@ type source struct {
 
 func newSource(data []byte) *source {
 	s := &source{data, []int{0}}
-	for i := 0; i < len(data); i++ {
+	for i := range data {
 		switch c := data[i]; {
 		case c == '\n', c == '\r' && (i+1 == len(data) || data[i+1] != '\n'),
 			c == 0x85 && i > 0 && data[i-1] == 0xC2,

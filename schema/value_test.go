@@ -7,15 +7,13 @@ import (
 	"testing"
 )
 
-func number(f float64) *float64 { return &f }
-
 func TestCheck(t *testing.T) {
 	type list = []any
-	percent := Spec{Type: TypeNumber, Minimum: number(0), Maximum: number(1)}
-	open := Spec{Type: TypeNumber, ExclusiveMinimum: number(0), ExclusiveMaximum: number(1)}
+	percent := Spec{Type: TypeNumber, Minimum: new(0.0), Maximum: new(1.0)}
+	open := Spec{Type: TypeNumber, ExclusiveMinimum: new(0.0), ExclusiveMaximum: new(1.0)}
 	solver := Spec{Type: TypeString, Enum: list{"sgd", "newton"}}
 	word := Spec{Type: TypeString, Pattern: "[a-z]+|A"}
-	layers := Spec{Type: TypeList, Items: TypeInteger, Minimum: number(1)}
+	layers := Spec{Type: TypeList, Items: TypeInteger, Minimum: new(1.0)}
 	for _, c := range []struct {
 		spec Spec
 		v    any
@@ -167,19 +165,19 @@ func TestSample(t *testing.T) {
 		{Type: TypeBoolean},
 		{Type: TypeInteger},
 		{Type: TypeNumber},
-		{Type: TypeList, Items: TypeInteger, Minimum: number(1)},
+		{Type: TypeList, Items: TypeInteger, Minimum: new(1.0)},
 		{Type: TypeString, Enum: []any{"sgd", "newton"}},
-		{Type: TypeInteger, Minimum: number(1)},
-		{Type: TypeInteger, Minimum: number(0.5)},
-		{Type: TypeInteger, ExclusiveMinimum: number(1)},
-		{Type: TypeInteger, Maximum: number(-0.5)},
-		{Type: TypeInteger, ExclusiveMaximum: number(-3)},
-		{Type: TypeInteger, ExclusiveMinimum: number(1), ExclusiveMaximum: number(3)},
-		{Type: TypeNumber, ExclusiveMinimum: number(0)},
-		{Type: TypeNumber, ExclusiveMinimum: number(0), ExclusiveMaximum: number(1)},
-		{Type: TypeNumber, Minimum: number(0.2), Maximum: number(0.3)},
-		{Type: TypeNumber, ExclusiveMaximum: number(-1e300)},
-		{Type: TypeNumber, Minimum: number(-5), Maximum: number(-4)},
+		{Type: TypeInteger, Minimum: new(1.0)},
+		{Type: TypeInteger, Minimum: new(0.5)},
+		{Type: TypeInteger, ExclusiveMinimum: new(1.0)},
+		{Type: TypeInteger, Maximum: new(-0.5)},
+		{Type: TypeInteger, ExclusiveMaximum: new(-3.0)},
+		{Type: TypeInteger, ExclusiveMinimum: new(1.0), ExclusiveMaximum: new(3.0)},
+		{Type: TypeNumber, ExclusiveMinimum: new(0.0)},
+		{Type: TypeNumber, ExclusiveMinimum: new(0.0), ExclusiveMaximum: new(1.0)},
+		{Type: TypeNumber, Minimum: new(0.2), Maximum: new(0.3)},
+		{Type: TypeNumber, ExclusiveMaximum: new(-1e300)},
+		{Type: TypeNumber, Minimum: new(-5.0), Maximum: new(-4.0)},
 	} {
 		if _, err := s.Check(s.Sample()); err != nil {
 			t.Errorf("%s: %v", JSON(s), err)
