@@ -76,12 +76,13 @@ type execution struct {
 	failed bool
 }
 
-// pipelineData is an input of the pipeline, hashed once and imported once.
+// pipelineData is an input of the pipeline, hashed once.
 type pipelineData struct {
 	PlanInput
-	hash, copy sync.Once
-	object     store.Object
-	err        error
+	hash   sync.Once
+	object store.Object
+	err    error
+	taking sync.Mutex // held while it is taken into the store
 }
 
 type envOnce struct {

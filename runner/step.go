@@ -314,9 +314,11 @@ func (e *execution) importInputs(ctx context.Context, s *ModuleStep) error {
 			continue
 		}
 		d := e.inputs[src.Input]
-		d.copy.Do(func() { d.err = e.opt.Store.Import(ctx, d.Path, d.object) })
-		if d.err != nil {
-			return fmt.Errorf("cannot take the input %q into the store: %w", src.Input, d.err)
+		d.taking.Lock() // for each step: one before may have damaged it
+		err := e.opt.Store.Import(ctx, d.Path, d.object)
+		d.taking.Unlock()
+		if err != nil {
+			return fmt.Errorf("cannot take the input %q into the store: %w", src.Input, err)
 		}
 	}
 	return nil

@@ -382,6 +382,7 @@ outputs: {f: "${{ steps.make.outputs.f }}", n: "${{ steps.use.outputs.n }}"}
 	if n := memory(cmd); n > mostMemory {
 		t.Errorf("it took %d MiB of memory", n>>20)
 	}
+	t.Logf("%d MiB of memory, %d MiB written", memory(cmd)>>20, cmd.ProcessState.SysUsage().(*syscall.Rusage).Oublock>>11)
 	// Blocks of 512 bytes; 0 where the file system does not count.
 	if n := cmd.ProcessState.SysUsage().(*syscall.Rusage).Oublock * 512; n > size*5/4 {
 		t.Errorf("%d MiB were written for %d", n>>20, size>>20)

@@ -174,7 +174,11 @@ func (w *workspace) link(x runner.Execution) error {
 	}
 	for name, o := range x.Task.Inputs {
 		in, _ := x.Task.Step.Inputs.Get(name)
-		if err := x.Store.Link(o, w.file(runner.InputName(name, in.Type, in.Format))); err != nil {
+		err := x.Store.Link(o, w.file(runner.InputName(name, in.Type, in.Format)))
+		if errors.Is(err, fs.ErrNotExist) {
+			return &runner.StepError{Reason: "input", Message: fmt.Sprintf("the input %q is no longer in the store: another step has changed it", name), Hint: "run again: it is computed again"}
+		}
+		if err != nil {
 			return fmt.Errorf("cannot hand the input %q over: %w", name, err)
 		}
 	}
@@ -186,7 +190,10 @@ func (w *workspace) link(x runner.Execution) error {
 func (w *workspace) inputsUnchanged(x runner.Execution) error {
 	for name, o := range x.Task.Inputs {
 		err := x.Store.Check(o)
-		if errors.Is(err, store.ErrDamaged) || errors.Is(err, store.ErrMissing) {
+		if errors.Is(err, store.ErrMissing) {
+			return &runner.StepError{Reason: "input", Message: fmt.Sprintf("another step changed the input %q while this one ran", name), Hint: "run again: it is computed again"}
+		}
+		if errors.Is(err, store.ErrDamaged) {
 			return &runner.StepError{Reason: "input", Message: fmt.Sprintf("the step changed its input %q", name), Hint: "copy it before changing it: inputs are shared with other steps"}
 		}
 		if err != nil {
