@@ -232,7 +232,7 @@ func constraints(a, b schema.Spec) (narrower, wider []limits) {
 	put := func(list *[]limits, before, after string) { *list = append(*list, limits{before, after}) }
 	lacks := func(in, of []any) bool {
 		return slices.ContainsFunc(of, func(v any) bool {
-			return !slices.ContainsFunc(in, func(w any) bool { return schema.JSON(v) == schema.JSON(w) })
+			return !slices.ContainsFunc(in, func(w any) bool { return reflect.DeepEqual(v, w) || schema.JSON(v) == schema.JSON(w) })
 		})
 	}
 	enum := func(s schema.Spec) string {
