@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,7 +21,13 @@ func TestLeasesAreFIFO(t *testing.T) {
 		if err := l.acquire(t.Context(), cpus(3)); err != nil {
 			t.Fatal(err)
 		}
+		var mu sync.Mutex
 		var order []string
+		served := func() []string {
+			mu.Lock()
+			defer mu.Unlock()
+			return slices.Clone(order)
+		}
 		for _, w := range []struct {
 			name string
 			need float64
@@ -29,25 +36,30 @@ func TestLeasesAreFIFO(t *testing.T) {
 				if err := l.acquire(t.Context(), cpus(w.need)); err != nil {
 					t.Error(err)
 				}
-				order = append(order, w.name) // one at a time: see the sleeps
+				mu.Lock()
+				order = append(order, w.name)
+				mu.Unlock()
 				time.Sleep(time.Second)
 				l.release(cpus(w.need))
 			}()
 			synctest.Wait()
 		}
-		if len(order) != 0 {
-			t.Errorf("%v went before a request that waits", order)
+		if got := served(); len(got) != 0 {
+			t.Errorf("%v went before a request that waits", got)
 		}
 		l.release(cpus(3))
 		synctest.Wait()
-		if !slices.Equal(order, []string{"large"}) {
-			t.Errorf("after the release: %v", order)
+		if got := served(); !slices.Equal(got, []string{"large"}) {
+			t.Errorf("after the release: %v", got)
 		}
 		time.Sleep(3 * time.Second)
-		slices.Sort(order[1:])
-		if !slices.Equal(order, []string{"large", "small", "small too"}) {
-			t.Errorf("in the end: %v", order)
+		got := served()
+		slices.Sort(got[1:])
+		if !slices.Equal(got, []string{"large", "small", "small too"}) {
+			t.Errorf("in the end: %v", got)
 		}
+		l.mu.Lock()
+		defer l.mu.Unlock()
 		if l.cpus != 4 {
 			t.Errorf("%v CPUs are left of 4", l.cpus)
 		}
@@ -81,6 +93,8 @@ func TestLeasesCancel(t *testing.T) {
 		if err := <-got; err != nil {
 			t.Error(err)
 		}
+		l.mu.Lock()
+		defer l.mu.Unlock()
 		if l.cpus != 0 || len(l.waiting) != 0 {
 			t.Errorf("%v CPUs free, %d waiting", l.cpus, len(l.waiting))
 		}
