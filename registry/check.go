@@ -190,7 +190,7 @@ func (c *checker) module(ctx context.Context, name string) error {
 			continue
 		}
 		mc.created(v, manifest)
-		if err := mc.nested(v, manifest); err != nil {
+		if err := mc.nested(manifest); err != nil {
 			return err
 		}
 		if len(manifest.Steps) > 0 {
@@ -346,7 +346,7 @@ func neighbours(versions []*Version, v *Version) (lower, higher *Version) {
 }
 
 // nested checks that the steps of a module that is a pipeline are pinned.
-func (c *moduleCheck) nested(v *Version, m *schema.ModuleVersion) error {
+func (c *moduleCheck) nested(m *schema.ModuleVersion) error {
 	for _, s := range m.Steps {
 		st := s.Value
 		ref, err := schema.ParseModuleRef(st.Module.Value)

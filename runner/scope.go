@@ -113,7 +113,7 @@ func (p *planner) pipelineScope(pl *schema.Pipeline) *scope {
 func (p *planner) pipelineInput(pl *schema.Pipeline, e schema.Entry[schema.PipelineInput]) boundInput {
 	in := e.Value
 	b := boundInput{Input: in.Input, src: Source{Input: e.Name}}
-	file := ""
+	var file string
 	switch given, ok := p.opt.Inputs[e.Name]; {
 	case ok:
 		file = given

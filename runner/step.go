@@ -37,7 +37,7 @@ func (e *execution) step(ctx context.Context, i int) (ok bool, err error) {
 	}
 	defer unlock()
 	if e.mode[i] != force {
-		res, again, err := e.opt.Store.Lookup(t.Key, t.Scope)
+		res, again, err := e.opt.Store.Lookup(ctx, t.Key, t.Scope)
 		if err != nil {
 			return e.broken(ctx, i, err)
 		}
@@ -113,7 +113,7 @@ func (e *execution) prepareTask(ctx context.Context, s *ModuleStep) (t *Task, re
 	if e.mode[s.index] == force {
 		return t, nil, "asked for", nil
 	}
-	res, damaged, err := e.opt.Store.Lookup(t.Key, t.Scope)
+	res, damaged, err := e.opt.Store.Lookup(ctx, t.Key, t.Scope)
 	if damaged != nil {
 		why = damaged.Error()
 	}
@@ -261,7 +261,9 @@ func (e *execution) execute(ctx context.Context, i int, t *Task, why string) (bo
 		}
 		if f, isStep := stepFailure(err); isStep {
 			if attempt > s.Retries || f.Reason == "input" || f.Reason == "start" {
-				log.finish()
+				if err := log.finish(); err != nil {
+					return false, err
+				}
 				e.failLog(i, t, f, attempt, took, log)
 				return false, nil
 			}
@@ -275,7 +277,7 @@ func (e *execution) execute(ctx context.Context, i int, t *Task, why string) (bo
 		if err != nil {
 			return false, err
 		}
-		return e.commit(i, t, outputs, attempt, took, log, why)
+		return e.commit(ctx, i, t, outputs, attempt, took, log, why)
 	}
 }
 
@@ -288,11 +290,11 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-func (e *execution) commit(i int, t *Task, outputs map[string]store.Output, attempt int, took time.Duration, log *stepLog, why string) (bool, error) {
+func (e *execution) commit(ctx context.Context, i int, t *Task, outputs map[string]store.Output, attempt int, took time.Duration, log *stepLog, why string) (bool, error) {
 	if err := log.finish(); err != nil {
 		return false, err
 	}
-	res, err := e.opt.Store.Commit(&store.Result{
+	res, err := e.opt.Store.Commit(ctx, &store.Result{
 		Key: t.Key, Outputs: outputs, Made: time.Now().UTC(), Duration: took, Run: e.rec.ID, Step: t.Step.Name,
 	}, t.Scope, e.mode[i] == force)
 	if err != nil {

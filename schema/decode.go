@@ -103,8 +103,8 @@ func (d *decoder) duration(n *yaml.Node) time.Duration {
 	return t
 }
 
-// spec takes the keys of a value's type; it reports whether key was one.
-func (d *decoder) spec(s *Spec, key string, v *yaml.Node) bool {
+// spec takes the keys of a value's type.
+func (d *decoder) spec(s *Spec, key string, v *yaml.Node) {
 	switch key {
 	case "type":
 		s.Type = Type(str(v))
@@ -123,10 +123,7 @@ func (d *decoder) spec(s *Spec, key string, v *yaml.Node) bool {
 		s.ExclusiveMaximum = d.bound(v)
 	case "pattern":
 		s.Pattern = str(v)
-	default:
-		return false
 	}
-	return true
 }
 
 func (d *decoder) input(n *yaml.Node) (in Input) {
@@ -404,7 +401,7 @@ func (d *decoder) pipeline(n *yaml.Node) *Pipeline {
 	return p
 }
 
-func (l *Lifecycle) set(key string, v *yaml.Node) bool {
+func (l *Lifecycle) set(key string, v *yaml.Node) {
 	switch key {
 	case "state":
 		l.State, l.StatePos = State(str(v)), nodePos(v)
@@ -415,10 +412,7 @@ func (l *Lifecycle) set(key string, v *yaml.Node) bool {
 		l.Reason, l.ReasonPos = str(v), nodePos(v)
 	case "use":
 		l.Use, l.UsePos = str(v), nodePos(v)
-	default:
-		return false
 	}
-	return true
 }
 
 func (d *decoder) module(n *yaml.Node) *Module {

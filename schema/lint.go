@@ -186,10 +186,10 @@ func (l *linter) expression(t Text, allowed ...string) []Ref {
 }
 
 func contextHint(context string, allowed []string) string {
-	switch {
-	case context == "secrets":
+	switch context {
+	case "secrets":
 		return "a secret reaches a step through its secrets and run.env alone"
-	case context == "env":
+	case "env":
 		return "environment variables are read in pipelines only, in params and in the env of a script step"
 	}
 	var forms []string

@@ -103,7 +103,8 @@ func parseYAML(file string, data []byte, limit int64) *document {
 // badRune finds the first character that YAML does not allow; RuneError stands
 // for what is not UTF-8.
 func badRune(data []byte) (at int, bad rune, found bool) {
-	for i, size := 0, 1; i < len(data); i += size {
+	var size int
+	for i := 0; i < len(data); i += size {
 		if c := data[i]; c >= ' ' && c < 0x7F {
 			size = 1
 			continue

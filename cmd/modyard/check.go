@@ -18,7 +18,6 @@ import (
 type checkOptions struct {
 	base, explain string
 	deep, fix     bool
-	registry      string
 }
 
 func (a *app) checkCmd() *cobra.Command {
@@ -141,11 +140,11 @@ func (a *app) additions(res *registry.Checked) {
 
 // checkNested wires the modules that are pipelines, as a run would.
 func (a *app) checkNested(ctx context.Context, res *registry.Checked) (schema.Diagnostics, error) {
+	if res.Diagnostics.Errors() > 0 {
+		return nil, nil // wiring on top of other problems says little
+	}
 	var out schema.Diagnostics
 	for _, m := range res.Nested {
-		if res.Diagnostics.Err() != nil {
-			return nil, nil // wiring on top of other problems says little
-		}
 		diags, err := a.wire(ctx, res.Registry, m)
 		if err != nil {
 			return nil, err

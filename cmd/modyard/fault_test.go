@@ -336,7 +336,7 @@ const mostMemory = 200 << 20
 
 // memory is the most that a process, or one that it waited for, has held.
 func memory(cmd *exec.Cmd) int64 {
-	n := int64(cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss)
+	n := cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss
 	if maxrssInKiB {
 		n <<= 10
 	}

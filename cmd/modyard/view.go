@@ -60,7 +60,6 @@ type lineView struct {
 	color bool
 
 	total, ran, reused, failed, skipped int
-	reason                              string // the error of a run that the world ended
 }
 
 func (v *lineView) event(e runner.Event) {
@@ -260,7 +259,7 @@ func (v *liveView) draw(lines []string) {
 	v.drawn = 0
 	most := max(1, min(len(v.running), height/2))
 	for i, s := range v.running {
-		text := ""
+		var text string
 		if i == most-1 && len(v.running) > most {
 			text = fmt.Sprintf("  … and %d more", len(v.running)-i)
 		} else {

@@ -51,8 +51,8 @@ func (r *Repo) Rel(path string) (string, error) {
 	}
 	// The last element may be gone from the working tree; its folder's links count.
 	for dir, rest := abs, ""; ; dir, rest = filepath.Dir(dir), filepath.Join(filepath.Base(dir), rest) {
-		if real, err := filepath.EvalSymlinks(dir); err == nil {
-			abs = filepath.Join(real, rest)
+		if resolved, err := filepath.EvalSymlinks(dir); err == nil {
+			abs = filepath.Join(resolved, rest)
 			break
 		}
 		if dir == filepath.Dir(dir) {

@@ -176,16 +176,19 @@ func ignoredPath(patterns []string, name string) bool {
 	return false
 }
 
-// Added finds the first-parent commit that added the file of a version: where
-// its source is found for ever. path is relative to the repository's root.
+// Added finds the first-parent commit that brought the file of a version to
+// what it is: where its source is found for ever. That is the merge that added
+// it; or, where a branch was rebased onto the base, the last of its commits
+// that touched the file, which is add-only from then on. path is relative to
+// the repository's root.
 func Added(ctx context.Context, repo *git.Repo, path string) (string, error) {
-	out, err := repo.Output(ctx, "log", "-m", "--first-parent", "--diff-filter=A", "--no-renames", "--format=%H", "--", ":(top,literal)"+path)
+	out, err := repo.Output(ctx, "log", "-1", "-m", "--first-parent", "--diff-filter=AM", "--no-renames", "--format=%H", "--", ":(top,literal)"+path)
 	if err != nil {
 		return "", err
 	}
-	commits := strings.Fields(string(out))
-	if len(commits) == 0 {
+	commit := strings.TrimSpace(string(out))
+	if commit == "" {
 		return "", fmt.Errorf("no commit adds %s", path)
 	}
-	return commits[len(commits)-1], nil
+	return commit, nil
 }

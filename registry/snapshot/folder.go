@@ -15,7 +15,7 @@ import (
 	"github.com/bmatcuk/doublestar/v4"
 )
 
-// IgnoreFile, at the root of a snapshot's folder, lists what is left out: a
+// IgnoreFile lists, at the root of a snapshot's folder, what is left out: a
 // glob a line (*, **, ?, [a-z]); one without a slash matches at any depth, one
 // that ends with a slash matches folders; # begins a comment.
 const IgnoreFile = ".modyardignore"

@@ -379,10 +379,15 @@ func TestAdded(t *testing.T) {
 	repo.commit(t)
 	repo.git(t, "merge", "-q", "--no-ff", "-m", "merge", "work")
 	merge := repo.git(t, "rev-parse", "HEAD")
-	put(t, repo.Root, "v", "2")
+	put(t, repo.Root, "other", "z")
 	repo.commit(t)
 	if got, err := snapshot.Added(t.Context(), repo.Repo, "v"); err != nil || got != merge {
 		t.Errorf("%s added it, not the merge %s: %v", got, merge, err)
+	}
+	put(t, repo.Root, "v", "2") // a branch that was rebased, not merged
+	corrected := repo.commit(t)
+	if got, err := snapshot.Added(t.Context(), repo.Repo, "v"); err != nil || got != corrected {
+		t.Errorf("%s made it what it is, not %s: %v", got, corrected, err)
 	}
 	repo.git(t, "config", "log.showSignature", "true")
 	repo.git(t, "config", "log.follow", "true")

@@ -84,7 +84,7 @@ func (c *Compute) Run(ctx context.Context, x runner.Execution) (map[string]store
 	if err := c.start(ctx, x, w, env); err != nil {
 		return nil, err
 	}
-	if err := w.inputsUnchanged(x); err != nil {
+	if err := w.inputsUnchanged(ctx, x); err != nil {
 		return nil, err
 	}
 	return w.collect(ctx, x)
@@ -147,7 +147,7 @@ func (w *workspace) snapshot(ctx context.Context, x runner.Execution) error {
 // snapshotObject brings a step's snapshot into the store.
 func snapshotObject(ctx context.Context, s *runner.ModuleStep, st *store.Store) (store.Object, error) {
 	o := store.Object{Digest: s.Snapshot.Digest, Folder: true}
-	err := st.Check(o)
+	err := st.Check(ctx, o)
 	if err == nil {
 		return o, nil
 	}
@@ -187,9 +187,9 @@ func (w *workspace) link(x runner.Execution) error {
 
 // inputsUnchanged fails a task that wrote to its inputs: what it wrote to is
 // evicted from the store.
-func (w *workspace) inputsUnchanged(x runner.Execution) error {
+func (w *workspace) inputsUnchanged(ctx context.Context, x runner.Execution) error {
 	for name, o := range x.Task.Inputs {
-		err := x.Store.Check(o)
+		err := x.Store.Check(ctx, o)
 		if errors.Is(err, store.ErrMissing) {
 			return &runner.StepError{Reason: "input", Message: fmt.Sprintf("another step changed the input %q while this one ran", name), Hint: "run again: it is computed again"}
 		}
@@ -212,7 +212,7 @@ func (w *workspace) remove() {
 		if d != nil && d.IsDir() {
 			_ = os.Chmod(p, 0o700)
 		}
-		return nil //nolint:nilerr // what cannot be removed is left to gc
+		return nil // what cannot be removed is left to gc
 	})
 	_ = os.RemoveAll(w.root)
 }

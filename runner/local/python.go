@@ -121,12 +121,6 @@ func (c *Compute) toolEnv() []string {
 	return env
 }
 
-// venvPlan is what a virtual environment is made of.
-type venvPlan struct {
-	python       *interpreter
-	requirements []byte
-}
-
 // python resolves an environment with an interpreter and packages. The
 // packages are installed when a task must run, not when its result is reused.
 func (c *Compute) python(ctx context.Context, s *runner.ModuleStep, st *store.Store, p *schema.Python) (runner.Environment, error) {

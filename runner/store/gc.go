@@ -118,7 +118,7 @@ func (s *Store) Verify(ctx context.Context) (checked int, damaged []string, err 
 			if o.Object == nil {
 				continue
 			}
-			err := s.Check(*o.Object)
+			err := s.Check(ctx, *o.Object)
 			if errors.Is(err, ErrMissing) || errors.Is(err, ErrDamaged) {
 				damaged = append(damaged, fmt.Sprintf("result %s (its output %q is gone)", r.Key, name))
 				return os.Remove(path)

@@ -51,7 +51,7 @@ func TestGCGoesByUse(t *testing.T) {
 	s := open(t, t.TempDir())
 	result(t, s, "k", object(t, s, "x"), Scope{})
 	age(t, 31*day, s.resultPath(key("k"), Scope{}))
-	if r, _, err := s.Lookup(key("k"), Scope{}); r == nil || err != nil {
+	if r, _, err := s.Lookup(t.Context(), key("k"), Scope{}); r == nil || err != nil {
 		t.Fatal(r, err)
 	}
 	if c, err := s.GC(t.Context(), GCOptions{}); err != nil || c.Results != 0 {
@@ -70,7 +70,7 @@ func TestGCBySize(t *testing.T) {
 		t.Errorf("%+v, %v", c, err)
 	}
 	for name, want := range map[string]bool{"a": true, "b": true, "c": false} {
-		if r, _, err := s.Lookup(key(name), Scope{}); err != nil || (r != nil) != want {
+		if r, _, err := s.Lookup(t.Context(), key(name), Scope{}); err != nil || (r != nil) != want {
 			t.Errorf("%s: %v, %v", name, r, err)
 		}
 	}
@@ -86,7 +86,7 @@ func TestGCKeepsWhatKeysName(t *testing.T) {
 	if err := s.PutKey(k, doc); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Commit(&Result{Key: k, Outputs: map[string]Output{}}, Scope{}, false); err != nil {
+	if _, err := s.Commit(t.Context(), &Result{Key: k, Outputs: map[string]Output{}}, Scope{}, false); err != nil {
 		t.Fatal(err)
 	}
 	lone := schema.DigestBytes([]byte("{}"))

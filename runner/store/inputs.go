@@ -67,7 +67,7 @@ func (s *Store) Input(ctx context.Context, path string, folder bool) (Object, er
 
 // Import takes a copy of what was hashed as o into the store.
 func (s *Store) Import(ctx context.Context, path string, o Object) error {
-	if err := s.Check(o); err == nil || !(errors.Is(err, ErrMissing) || errors.Is(err, ErrDamaged)) {
+	if err := s.Check(ctx, o); err == nil || (!errors.Is(err, ErrMissing) && !errors.Is(err, ErrDamaged)) {
 		return err
 	}
 	var got Object

@@ -24,7 +24,7 @@ func remembered(t *testing.T, s *Store) int {
 
 // until moves the clock of a bubble on to the moment d after now, which the
 // file system has given the files.
-func until(now time.Time, d time.Duration) { time.Sleep(now.Add(d).Sub(time.Now())) }
+func until(now time.Time, d time.Duration) { time.Sleep(time.Until(now.Add(d))) }
 
 func TestInput(t *testing.T) {
 	s := open(t, t.TempDir())
@@ -139,7 +139,7 @@ func TestImport(t *testing.T) {
 			if err := s.Import(t.Context(), path, o); err != nil {
 				t.Fatal(err)
 			}
-			if err := s.Check(o); err != nil {
+			if err := s.Check(t.Context(), o); err != nil {
 				t.Error(err)
 			}
 		}
@@ -151,7 +151,7 @@ func TestImport(t *testing.T) {
 			t.Errorf("the input itself was changed: %v, %v", info, err)
 		}
 		write(t, at, "changed")
-		if err := s.Check(o); err != nil {
+		if err := s.Check(t.Context(), o); err != nil {
 			t.Errorf("a change of the input reaches the store: %v", err)
 		}
 		if err := s.Evict(o); err != nil {

@@ -45,13 +45,13 @@ func (s *Store) MoveFile(ctx context.Context, path string) (Object, error) {
 		return Object{}, err
 	}
 	o := Object{Digest: digest, Size: size}
-	return o, s.commitFile(path, o)
+	return o, s.commitFile(ctx, path, o)
 }
 
 // commitFile renames a file to where its object belongs.
-func (s *Store) commitFile(path string, o Object) error {
+func (s *Store) commitFile(ctx context.Context, path string, o Object) error {
 	dst := s.Path(o)
-	if err := s.Check(o); err == nil {
+	if err := s.Check(ctx, o); err == nil {
 		return os.Remove(path)
 	}
 	if err := seal(path, objectMode); err != nil {
@@ -101,14 +101,14 @@ func (s *Store) CopyFile(ctx context.Context, path string) (Object, error) {
 		return Object{}, err
 	}
 	o := Object{Digest: schema.DigestSum(h.Sum(nil)), Size: size}
-	return o, s.commitFile(dst.Name(), o)
+	return o, s.commitFile(ctx, dst.Name(), o)
 }
 
 // AddTree takes a tree into the store; its digest must be the one that is
 // wanted, unless that is "".
 func (s *Store) AddTree(ctx context.Context, t *snapshot.Tree, want schema.Digest) (Object, error) {
 	o := Object{Digest: want, Size: t.Size(), Folder: true, Files: len(t.Files())}
-	if want != "" && s.Check(o) == nil {
+	if want != "" && s.Check(ctx, o) == nil {
 		return o, nil
 	}
 	tmp, err := os.MkdirTemp(s.Temp(), "tree-")
@@ -124,7 +124,7 @@ func (s *Store) AddTree(ctx context.Context, t *snapshot.Tree, want schema.Diges
 		return Object{}, fmt.Errorf("the content has the digest %s, not %s", d, want)
 	}
 	o.Digest, o.Size = d, t.Size()
-	return o, s.commitTree(tmp, o)
+	return o, s.commitTree(ctx, tmp, o)
 }
 
 // MoveFolder takes a folder into the store; it is gone from path.
@@ -138,11 +138,11 @@ func (s *Store) MoveFolder(ctx context.Context, path string) (Object, error) {
 		return Object{}, err
 	}
 	o := Object{Digest: d, Size: t.Size(), Folder: true, Files: len(t.Files())}
-	return o, s.commitTree(path, o)
+	return o, s.commitTree(ctx, path, o)
 }
 
-func (s *Store) commitTree(path string, o Object) error {
-	if s.Check(o) == nil {
+func (s *Store) commitTree(ctx context.Context, path string, o Object) error {
+	if s.Check(ctx, o) == nil {
 		return os.RemoveAll(path)
 	}
 	err := filepath.WalkDir(path, func(p string, d fs.DirEntry, err error) error {
@@ -174,7 +174,7 @@ func (s *Store) commitTree(path string, o Object) error {
 	if err := os.Rename(path, dst); err == nil {
 		return nil
 	}
-	if s.Check(o) == nil {
+	if s.Check(ctx, o) == nil {
 		return os.RemoveAll(path)
 	}
 	return errors.Join(s.Evict(o), os.Rename(path, dst))
@@ -183,9 +183,9 @@ func (s *Store) commitTree(path string, o Object) error {
 // Check reports whether an object is there as its stat was left: nil, or
 // [ErrMissing], or [ErrDamaged]. What was touched is rehashed; what is damaged
 // is removed.
-func (s *Store) Check(o Object) error {
+func (s *Store) Check(ctx context.Context, o Object) error {
 	if o.Folder {
-		return s.checkTree(o)
+		return s.checkTree(ctx, o)
 	}
 	p := s.Path(o)
 	info, err := os.Lstat(p)
@@ -198,16 +198,16 @@ func (s *Store) Check(o Object) error {
 	if info.Mode().IsRegular() && info.Size() == o.Size && info.ModTime().Equal(untouched) {
 		return nil
 	}
-	return s.rehash(context.Background(), o)
+	return s.rehash(ctx, o)
 }
 
-func (s *Store) checkTree(o Object) error {
+func (s *Store) checkTree(ctx context.Context, o Object) error {
 	info, err := os.Lstat(s.Path(o))
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%s: %w", o.Digest.Short(), ErrMissing)
 	}
 	if err != nil || !info.IsDir() {
-		return errors.Join(err, s.rehash(context.Background(), o))
+		return errors.Join(err, s.rehash(ctx, o))
 	}
 	files, size, clean := 0, int64(0), true
 	err = filepath.WalkDir(s.Path(o), func(_ string, d fs.DirEntry, err error) error {
@@ -229,7 +229,7 @@ func (s *Store) checkTree(o Object) error {
 	if clean && (o.Files == 0 || files == o.Files) && (o.Files == 0 || size == o.Size) {
 		return nil
 	}
-	return s.rehash(context.Background(), o)
+	return s.rehash(ctx, o)
 }
 
 // rehash reads an object, and removes it when it is not what it should be.

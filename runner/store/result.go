@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -53,7 +54,7 @@ func (s *Store) resultPath(key schema.Digest, sc Scope) string {
 // Lookup finds the result of a key whose objects are all there and whole. It
 // returns nil when there is none; why then says what is wrong with one that
 // was there.
-func (s *Store) Lookup(key schema.Digest, sc Scope) (r *Result, why error, err error) { //nolint:revive // why is no failure
+func (s *Store) Lookup(ctx context.Context, key schema.Digest, sc Scope) (r *Result, why error, err error) { //nolint:revive // why is no failure
 	path := s.resultPath(key, sc)
 	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -71,7 +72,7 @@ func (s *Store) Lookup(key schema.Digest, sc Scope) (r *Result, why error, err e
 		if o.Object == nil {
 			continue
 		}
-		err := s.Check(*o.Object)
+		err := s.Check(ctx, *o.Object)
 		if errors.Is(err, ErrMissing) || errors.Is(err, ErrDamaged) {
 			return nil, fmt.Errorf("its output %q was %w", name, err), nil
 		}
@@ -93,9 +94,9 @@ func touch(path string) {
 
 // Commit records a result whose objects are in the store. Without replace the
 // first commit wins, and what is returned is the winner.
-func (s *Store) Commit(r *Result, sc Scope, replace bool) (*Result, error) {
+func (s *Store) Commit(ctx context.Context, r *Result, sc Scope, replace bool) (*Result, error) {
 	if !replace {
-		if first, _, err := s.Lookup(r.Key, sc); err != nil || first != nil {
+		if first, _, err := s.Lookup(ctx, r.Key, sc); err != nil || first != nil {
 			return first, err
 		}
 	}

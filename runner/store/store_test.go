@@ -73,7 +73,7 @@ func key(name string) schema.Digest { return schema.DigestBytes([]byte(name)) }
 // result commits a result with one output.
 func result(t *testing.T, s *Store, name string, o Object, sc Scope) *Result {
 	t.Helper()
-	r, err := s.Commit(&Result{Key: key(name), Run: name, Outputs: map[string]Output{"out": {Object: &o, Type: schema.TypeFile}}}, sc, false)
+	r, err := s.Commit(t.Context(), &Result{Key: key(name), Run: name, Outputs: map[string]Output{"out": {Object: &o, Type: schema.TypeFile}}}, sc, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +104,7 @@ func whole(t *testing.T, s *Store) {
 
 func TestResult(t *testing.T) {
 	s := open(t, t.TempDir())
-	if r, why, err := s.Lookup(key("k"), Scope{}); r != nil || why != nil || err != nil {
+	if r, why, err := s.Lookup(t.Context(), key("k"), Scope{}); r != nil || why != nil || err != nil {
 		t.Fatalf("lookup in an empty store: %v, %v, %v", r, why, err)
 	}
 	o, d := object(t, s, "content"), folder(t, s, "1", "2")
@@ -113,17 +113,17 @@ func TestResult(t *testing.T) {
 		"folder": {Object: &d, Type: schema.TypeFolder},
 		"value":  {Type: schema.TypeInteger, Value: []byte("0")},
 	}}
-	if _, err := s.Commit(want, Scope{}, false); err != nil {
+	if _, err := s.Commit(t.Context(), want, Scope{}, false); err != nil {
 		t.Fatal(err)
 	}
-	got, why, err := s.Lookup(key("k"), Scope{})
+	got, why, err := s.Lookup(t.Context(), key("k"), Scope{})
 	if err != nil || why != nil {
 		t.Fatal(why, err)
 	}
 	if schema.JSON(got) != schema.JSON(want) {
 		t.Errorf("got %s, want %s", schema.JSON(got), schema.JSON(want))
 	}
-	if other, _, _ := s.Lookup(key("other"), Scope{}); other != nil {
+	if other, _, _ := s.Lookup(t.Context(), key("other"), Scope{}); other != nil {
 		t.Errorf("another key has the result %v", other)
 	}
 	whole(t, s)
@@ -136,11 +136,11 @@ func TestFirstCommitWins(t *testing.T) {
 	if r := result(t, s, "k", second, Scope{}); r.Outputs["out"].Digest != first.Digest {
 		t.Errorf("the second commit won: %s", r.Outputs["out"].Digest)
 	}
-	r, err := s.Commit(&Result{Key: key("k"), Outputs: map[string]Output{"out": {Object: &second, Type: schema.TypeFile}}}, Scope{}, true)
+	r, err := s.Commit(t.Context(), &Result{Key: key("k"), Outputs: map[string]Output{"out": {Object: &second, Type: schema.TypeFile}}}, Scope{}, true)
 	if err != nil || r.Outputs["out"].Digest != second.Digest {
 		t.Errorf("replacing gives %v, %v", r, err)
 	}
-	if r, _, _ := s.Lookup(key("k"), Scope{}); r == nil || r.Outputs["out"].Digest != second.Digest {
+	if r, _, _ := s.Lookup(t.Context(), key("k"), Scope{}); r == nil || r.Outputs["out"].Digest != second.Digest {
 		t.Errorf("after replacing there is %v", r)
 	}
 }
@@ -155,10 +155,10 @@ func TestScopes(t *testing.T) {
 		k := string(rune('a' + i))
 		result(t, s, k, o, made)
 		for _, sc := range scopes {
-			if r, _, err := s.Lookup(key(k), sc); err != nil || (r != nil) != (sc == made) {
+			if r, _, err := s.Lookup(t.Context(), key(k), sc); err != nil || (r != nil) != (sc == made) {
 				t.Errorf("made with %+v, looked up with %+v: %v, %v", made, sc, r, err)
 			}
-			if r, _, err := other.Lookup(key(k), sc); err != nil || (r != nil) != (sc == made && !sc.Machine) {
+			if r, _, err := other.Lookup(t.Context(), key(k), sc); err != nil || (r != nil) != (sc == made && !sc.Machine) {
 				t.Errorf("made with %+v, looked up elsewhere with %+v: %v, %v", made, sc, r, err)
 			}
 		}
@@ -210,7 +210,7 @@ func TestDamage(t *testing.T) {
 	setup := func(t *testing.T) (*Store, Object, Object) {
 		s := open(t, t.TempDir())
 		o, d := object(t, s, "content"), folder(t, s, "one", "two")
-		_, err := s.Commit(&Result{Key: key("k"), Outputs: map[string]Output{
+		_, err := s.Commit(t.Context(), &Result{Key: key("k"), Outputs: map[string]Output{
 			"file": {Object: &o, Type: schema.TypeFile}, "folder": {Object: &d, Type: schema.TypeFolder},
 		}}, Scope{}, false)
 		if err != nil {
@@ -222,7 +222,7 @@ func TestDamage(t *testing.T) {
 		t.Run("lookup "+name, func(t *testing.T) {
 			s, o, d := setup(t)
 			tt.harm(t, s, o, d)
-			r, why, err := s.Lookup(key("k"), Scope{})
+			r, why, err := s.Lookup(t.Context(), key("k"), Scope{})
 			if err != nil || (r != nil) != tt.unseen {
 				t.Fatalf("lookup: %v, %v, %v", r, why, err)
 			}
@@ -247,7 +247,7 @@ func TestDamage(t *testing.T) {
 				t.Errorf("verify: %q, %v", damaged, err)
 			}
 			whole(t, s)
-			if r, why, err := s.Lookup(key("k"), Scope{}); r != nil || err != nil {
+			if r, why, err := s.Lookup(t.Context(), key("k"), Scope{}); r != nil || err != nil {
 				t.Errorf("after verify: %v, %v, %v", r, why, err)
 			}
 		})
@@ -265,7 +265,7 @@ func TestTouched(t *testing.T) {
 		}
 	}
 	for _, x := range []Object{o, d} {
-		if err := s.Check(x); err != nil {
+		if err := s.Check(t.Context(), x); err != nil {
 			t.Error(err)
 		}
 	}
@@ -369,10 +369,10 @@ func TestWrittenLink(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(t, link, "CONTENT")
-	if err := s.Check(o); !errors.Is(err, ErrDamaged) {
+	if err := s.Check(t.Context(), o); !errors.Is(err, ErrDamaged) {
 		t.Errorf("check: %v", err)
 	}
-	if err := s.Check(o); !errors.Is(err, ErrMissing) {
+	if err := s.Check(t.Context(), o); !errors.Is(err, ErrMissing) {
 		t.Errorf("check again: %v", err)
 	}
 }
