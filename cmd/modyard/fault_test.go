@@ -227,7 +227,7 @@ func (p *program) begin(t *testing.T, script string) (*exec.Cmd, []int) {
 	eventually(t, "the step", func() bool {
 		data, _ := os.ReadFile(filepath.Join(p.dir, "pids"))
 		pids = nil
-		for _, f := range strings.Fields(string(data)) {
+		for f := range strings.FieldsSeq(string(data)) {
 			pid, err := strconv.Atoi(f)
 			if err != nil {
 				t.Fatal(err)

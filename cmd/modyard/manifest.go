@@ -204,7 +204,7 @@ func rangeOf(v *semver.Version) string {
 func stepText(reg, module, selector string, m *schema.ModuleVersion, wire map[string]string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "module: %s\n", schema.Scalar(schema.ModuleRef{Registry: reg, Name: module, Selector: selector}.String()))
-	inputs := ""
+	var inputs strings.Builder
 	for _, in := range m.Inputs {
 		expr := wire[in.Name]
 		if in.Value.Optional && expr == "" {
@@ -213,28 +213,28 @@ func stepText(reg, module, selector string, m *schema.ModuleVersion, wire map[st
 		if expr == "" {
 			expr = "${{ inputs." + in.Name + " }}"
 		}
-		inputs += fmt.Sprintf("  %s: %s\n", in.Name, schema.JSON(expr))
+		fmt.Fprintf(&inputs, "  %s: %s\n", in.Name, schema.JSON(expr))
 	}
-	if inputs != "" {
-		b.WriteString("inputs:\n" + inputs)
+	if inputs.Len() > 0 {
+		b.WriteString("inputs:\n" + inputs.String())
 	}
-	params := ""
+	var params strings.Builder
 	for _, p := range m.Params {
 		if p.Value.Required() {
-			params += fmt.Sprintf("  %s: %s\n", p.Name, schema.Flow(p.Value.Sample()))
+			fmt.Fprintf(&params, "  %s: %s\n", p.Name, schema.Flow(p.Value.Sample()))
 		}
 	}
-	if params != "" {
-		b.WriteString("params:\n" + params)
+	if params.Len() > 0 {
+		b.WriteString("params:\n" + params.String())
 	}
-	secrets := ""
+	var secrets strings.Builder
 	for _, s := range m.Secrets {
 		if !s.Value.Optional {
-			secrets += fmt.Sprintf("  %s: \"${{ secrets.%s }}\"\n", s.Name, strings.ToUpper(s.Name))
+			fmt.Fprintf(&secrets, "  %s: \"${{ secrets.%s }}\"\n", s.Name, strings.ToUpper(s.Name))
 		}
 	}
-	if secrets != "" {
-		b.WriteString("secrets:\n" + secrets)
+	if secrets.Len() > 0 {
+		b.WriteString("secrets:\n" + secrets.String())
 	}
 	return b.String()
 }

@@ -368,10 +368,8 @@ func (a *app) writeVersion(ctx context.Context, r *registry.Registry, module, nu
 
 // ensureModule makes the module when it is not there.
 func (a *app) ensureModule(r *registry.Registry, name string, o *moduleOptions) (*registry.Registry, error) {
-	for _, n := range r.Names() {
-		if n == name {
-			return r, nil
-		}
+	if slices.Contains(r.Names(), name) {
+		return r, nil
 	}
 	if err := a.makeModule(r, name, o); err != nil {
 		return nil, err
