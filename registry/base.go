@@ -57,11 +57,12 @@ func readBase(ctx context.Context, dir, rev string) (*base, error) {
 	return b, b.read(ctx)
 }
 
-// owners is where GitHub reads CODEOWNERS, from the repository's root.
-const owners = ".github/CODEOWNERS"
+// ownersPlaces is where GitHub looks for CODEOWNERS, from the repository's
+// root; the first that is there counts.
+var ownersPlaces = []string{".github/CODEOWNERS", "CODEOWNERS", "docs/CODEOWNERS"}
 
 func (b *base) read(ctx context.Context) error {
-	scope := []string{"--", ":(top,literal)" + b.prefix, ":(top,literal)" + owners}
+	scope := []string{"--", ":(top,literal)" + b.prefix, ":(top,literal)" + ownersPlaces[0], ":(top,literal)" + ownersPlaces[1], ":(top,literal)" + ownersPlaces[2]}
 	if b.prefix == "" {
 		scope = []string{"--", ":/"}
 	}
@@ -129,7 +130,7 @@ func (b *base) onlyDeleted(ctx context.Context) error {
 
 // change notes that a file of the repository differs from the base.
 func (b *base) change(p string) {
-	if p == owners {
+	if slices.Contains(ownersPlaces, p) {
 		b.owners = true
 	}
 	if rel, ok := b.inside(p); ok {

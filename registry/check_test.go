@@ -64,7 +64,7 @@ func newRegistry(t testing.TB, prefix string) (root, dir string) {
 	if at != "" {
 		at += "/"
 	}
-	put(t, root, ".github/CODEOWNERS", "# modyard: owners of the modules, kept by `modyard check --fix`\n/"+at+"modules/a/ @octocat @acme/ml\n# modyard: end\n")
+	put(t, root, ".github/CODEOWNERS", "# modyard: owners of the modules, kept by `modyard check --fix`\n/"+strings.ReplaceAll(at, " ", `\ `)+"modules/a/ @octocat @acme/ml\n# modyard: end\n")
 	gitInit(t, root)
 	commit(t, root, "1.0.0")
 	return root, dir

@@ -25,16 +25,34 @@ func (c *checker) ownersFile() string {
 	if c.base.repo != nil {
 		root = c.base.repo.Root
 	}
-	return filepath.Join(root, filepath.FromSlash(owners))
+	return filepath.Join(root, filepath.FromSlash(ownersPlace(root)))
+}
+
+// ownersPlace is the CODEOWNERS that is there, or where it belongs.
+func ownersPlace(root string) string {
+	for _, p := range ownersPlaces {
+		if exists(filepath.Join(root, filepath.FromSlash(p))) {
+			return p
+		}
+	}
+	return ownersPlaces[0]
+}
+
+func exists(file string) bool {
+	_, err := os.Lstat(file)
+	return err == nil
 }
 
 // ownersName names CODEOWNERS for people.
 func (c *checker) ownersName() string {
-	up := ""
+	root, up := c.reg.Dir, ""
+	if c.base.repo != nil {
+		root = c.base.repo.Root
+	}
 	if c.base.prefix != "" {
 		up = strings.Repeat("../", strings.Count(c.base.prefix, "/")+1)
 	}
-	return c.reg.file(up + owners)
+	return c.reg.file(up + ownersPlace(root))
 }
 
 // ownersBlock is what CODEOWNERS must hold; "" when no module has owners.
@@ -52,7 +70,7 @@ func (c *checker) ownersBlock() (string, error) {
 		if len(owners) == 0 {
 			continue
 		}
-		fmt.Fprintf(&b, "/%s/", path.Join(c.base.prefix, modulesDir, n))
+		fmt.Fprintf(&b, "/%s/", strings.ReplaceAll(path.Join(c.base.prefix, modulesDir, n), " ", `\ `))
 		for _, o := range owners {
 			b.WriteString(" @" + o)
 		}

@@ -36,7 +36,7 @@ func (p *planner) bindStep(s *scope, n *node) {
 	st := n.leaf
 	st.Interface = n.iface
 	st.Sources, st.Values, st.Handed = inputs, params, secrets
-	st.Env = map[string]string{}
+	st.Env = map[string]schema.Template{}
 	for _, e := range st.Run.Env {
 		st.Env[e.Name] = p.envText(s, n, e)
 	}
@@ -56,21 +56,19 @@ func (s *ModuleStep) need(other *ModuleStep) {
 	}
 }
 
-// envText replaces env. expressions, whose values are part of the key.
-func (p *planner) envText(s *scope, n *node, e schema.Entry[schema.Text]) string {
-	if !strings.Contains(e.Value.Value, "${{") {
-		return e.Value.Value
-	}
+// envText reads a variable of run.env and replaces its env. expressions, whose
+// values are part of the key and are not read as expressions themselves.
+func (p *planner) envText(s *scope, n *node, e schema.Entry[schema.Text]) schema.Template {
 	t, err := schema.ParseTemplate(e.Value.Value)
 	if err != nil {
-		return e.Value.Value // reported with the file
+		return nil // reported with the file
 	}
 	for i, part := range t {
 		if part.Ref != nil && part.Ref.Context == "env" {
 			t[i] = schema.Part{Literal: p.env(s, n, e.Value.Pos, part.Ref.Name)}
 		}
 	}
-	return t.String()
+	return t
 }
 
 func (p *planner) env(s *scope, n *node, pos schema.Pos, name string) string {

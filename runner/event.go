@@ -40,6 +40,8 @@ type Event struct {
 	Steps int `json:"steps,omitempty"`
 	// Key is the step's.
 	Key string `json:"key,omitempty"`
+	// Outputs are those of the pipeline, in the event "finish".
+	Outputs []OutputRecord `json:"outputs,omitempty"`
 	// Values are the value outputs of a step that ended well.
 	Values map[string]any `json:"values,omitempty"`
 }

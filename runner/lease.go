@@ -127,10 +127,12 @@ func gpuLease(ctx context.Context, devices []string, n int) (names []string, rel
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return nil, release, fmt.Errorf("cannot lease GPUs: %w", err)
 	}
+	_ = os.Chmod(dir, 0o777|os.ModeSticky) // other users lease them as well; it fails for all but the first
 	for {
 		for _, d := range devices {
 			l := flock.New(filepath.Join(dir, schema.DigestBytes([]byte(d)).Hex()[:16]))
 			ok, err := l.TryLock()
+			_ = os.Chmod(l.Path(), 0o666)
 			if err != nil {
 				release()
 				return nil, release, fmt.Errorf("cannot lease GPUs: %w", err)

@@ -97,11 +97,11 @@ type ModuleStep struct {
 	Run      *schema.Run
 	Snapshot *Snapshot
 
-	Sources map[string]Source // by input; an unset input is missing
-	Values  map[string]Param  // by param; an unset param is missing
-	Handed  map[string]string // by secret: the secret's name outside
-	Env     map[string]string // run.env with env. expressions replaced, as written otherwise
-	Needs   []*ModuleStep     // by data or after, in the order of the plan
+	Sources map[string]Source          // by input; an unset input is missing
+	Values  map[string]Param           // by param; an unset param is missing
+	Handed  map[string]string          // by secret: the secret's name outside
+	Env     map[string]schema.Template // run.env; env. expressions are texts by now
+	Needs   []*ModuleStep              // by data or after, in the order of the plan
 
 	Retries   int
 	Timeout   time.Duration // 0: none

@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -53,6 +54,7 @@ type StepRecord struct {
 type OutputRecord struct {
 	Name   string        `json:"name"`
 	Type   schema.Type   `json:"type"`
+	Format string        `json:"format,omitempty"`
 	Value  any           `json:"value,omitempty"`
 	Path   string        `json:"path,omitempty"` // relative to the record; "" when it is in the store only
 	Digest schema.Digest `json:"digest,omitempty"`
@@ -86,7 +88,7 @@ func (r *Record) Metrics() map[string]any {
 	for _, s := range r.Steps {
 		for name, v := range s.Values {
 			switch v.(type) {
-			case float64, int64:
+			case float64, int64, json.Number:
 				out[s.Name+"."+name] = v
 			}
 		}
@@ -169,7 +171,7 @@ func (h History) IDs() ([]string, error) {
 	}
 	var ids []string
 	for _, e := range entries {
-		if e.IsDir() {
+		if _, err := os.Lstat(filepath.Join(h.runs(), e.Name(), recordFile)); err == nil {
 			ids = append(ids, e.Name())
 		}
 	}
@@ -203,7 +205,9 @@ func (h History) Load(id string) (*Record, error) {
 		return nil, fmt.Errorf("cannot read the run: %w", err)
 	}
 	r := &Record{}
-	if err := json.Unmarshal(data, r); err != nil {
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.UseNumber() // integers have 64 bits
+	if err := dec.Decode(r); err != nil {
 		return nil, fmt.Errorf("cannot read the run %s: %w", id, err)
 	}
 	r.dir = dir

@@ -2,8 +2,10 @@ package runner
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -116,7 +118,7 @@ func (p *Plan) Run(ctx context.Context, opt Options) (*Record, error) {
 		err = e.outputs()
 	}
 	err = errors.Join(err, r.save())
-	e.emit(Event{Event: "finish", State: r.State, Seconds: r.Seconds(), Error: r.Error})
+	e.emit(Event{Event: "finish", State: r.State, Seconds: r.Seconds(), Error: r.Error, Outputs: r.Outputs})
 	return r, err
 }
 
@@ -183,7 +185,7 @@ func (e *execution) begin() (func(), error) {
 	if err != nil {
 		return nil, err
 	}
-	e.rec.Line = e.rec.ID
+	e.rec.Line = rand.Text() // no other folder's run may have the same
 	if last != nil && last.State != Done && last.State != Running {
 		e.rec.Line = last.Line
 	}
@@ -267,6 +269,9 @@ func (e *execution) emit(ev Event) {
 	}
 }
 
+// endedBefore is why a step was skipped that another one's failure kept from starting.
+const endedBefore = "the run ended before"
+
 // maxInFlight bounds the goroutines of steps that wait for resources.
 const maxInFlight = 1024
 
@@ -339,13 +344,17 @@ func (e *execution) schedule(ctx context.Context) error {
 			}
 		case o.err == nil:
 			for _, d := range dependents[o.i] {
-				skip(d, fmt.Sprintf("%s failed", e.plan.Steps[o.i].Name))
+				why := e.plan.Steps[o.i].Name + " failed"
+				if e.rec.Steps[o.i].State == Skipped {
+					why = endedBefore
+				}
+				skip(d, why)
 			}
 		}
 	}
 	for i, s := range e.rec.Steps {
 		if s.State == Waiting {
-			skip(i, "the run ended before")
+			skip(i, endedBefore)
 		}
 	}
 	return world
@@ -390,7 +399,7 @@ func (e *execution) outputs() error {
 		if !written {
 			continue
 		}
-		rec := OutputRecord{Name: o.Name, Type: o.Type}
+		rec := OutputRecord{Name: o.Name, Type: o.Type, Format: o.Format}
 		if out.Object == nil {
 			v, err := value(out, o.Spec)
 			if err != nil {
@@ -400,7 +409,7 @@ func (e *execution) outputs() error {
 		} else {
 			rec.Digest, rec.Size = out.Digest, out.Size
 			if e.opt.History.Dir != "" && out.Size <= maxKept {
-				rec.Path = "outputs/" + fileName(o.Name, o.Type, o.Format)
+				rec.Path = "outputs/" + rec.FileName()
 				dst := filepath.Join(e.rec.dir, filepath.FromSlash(rec.Path))
 				if err := os.MkdirAll(filepath.Dir(dst), 0o755); err != nil {
 					return fmt.Errorf("cannot keep the output %q: %w", o.Name, err)
@@ -418,32 +427,58 @@ func (e *execution) outputs() error {
 // maxKept is the greatest output, in bytes, that is copied beside the record.
 const maxKept = 64 << 20
 
-// Export copies the pipeline's outputs into dir, which is made when needed;
-// what stands there under their names is replaced.
+// ownedFile lists, in a folder that outputs were copied into, their names.
+const ownedFile = ".modyard-outputs"
+
+// ErrOccupied says that something else stands where an output would go.
+var ErrOccupied = errors.New("something that no run has put there is in the way")
+
+// Export copies the pipeline's outputs into dir, which is made when needed.
+// What an earlier export has put there is replaced; when anything else stands
+// under the name of an output, nothing is written and the error is an
+// [ErrOccupied].
 func (r *Record) Export(st *store.Store, dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("cannot write the outputs: %w", err)
 	}
+	list := filepath.Join(dir, ownedFile)
+	data, err := os.ReadFile(list)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("cannot write the outputs: %w", err)
+	}
+	owned := strings.Fields(string(data))
 	for _, o := range r.Outputs {
-		name := o.Name
-		if o.Path != "" {
-			name = filepath.Base(o.Path)
+		if _, err := os.Lstat(filepath.Join(dir, o.FileName())); err == nil && !slices.Contains(owned, o.FileName()) {
+			return fmt.Errorf("cannot write the output %q to %s: %w", o.Name, filepath.Join(dir, o.FileName()), ErrOccupied)
 		}
-		dst := filepath.Join(dir, name)
-		if err := os.RemoveAll(dst); err != nil {
-			return fmt.Errorf("cannot write the output %q: %w", o.Name, err)
+	}
+	for _, o := range r.Outputs {
+		if !slices.Contains(owned, o.FileName()) {
+			owned = append(owned, o.FileName())
 		}
-		var err error
-		if o.Digest == "" {
-			err = os.WriteFile(dst, []byte(schema.Render(o.Value)+"\n"), 0o644)
-		} else {
-			err = st.Copy(store.Object{Digest: o.Digest, Size: o.Size, Folder: o.Type == schema.TypeFolder}, dst)
-		}
-		if err != nil {
+	}
+	if err := os.WriteFile(list, []byte(strings.Join(owned, "\n")+"\n"), 0o644); err != nil {
+		return fmt.Errorf("cannot write the outputs: %w", err)
+	}
+	for _, o := range r.Outputs {
+		if err := o.export(st, filepath.Join(dir, o.FileName())); err != nil {
 			return fmt.Errorf("cannot write the output %q: %w", o.Name, err)
 		}
 	}
 	return nil
+}
+
+// FileName is the name under which the output is copied into a folder.
+func (o OutputRecord) FileName() string { return fileName(o.Name, o.Type, o.Format) }
+
+func (o OutputRecord) export(st *store.Store, dst string) error {
+	if err := os.RemoveAll(dst); err != nil {
+		return err
+	}
+	if o.Digest == "" {
+		return os.WriteFile(dst, []byte(schema.Render(o.Value)+"\n"), 0o644)
+	}
+	return st.Copy(store.Object{Digest: o.Digest, Size: o.Size, Folder: o.Type == schema.TypeFolder}, dst)
 }
 
 // logName is the log of a step, relative to the record.

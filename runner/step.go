@@ -56,6 +56,10 @@ func (e *execution) step(ctx context.Context, i int) (ok bool, err error) {
 		return e.broken(ctx, i, err)
 	}
 	defer e.leases.release(need)
+	if e.hasFailed() && !e.opt.KeepGoing {
+		e.end(i, StepRecord{State: Skipped, Key: t.Key, Why: endedBefore}, nil)
+		return false, nil
+	}
 	ok, err = e.execute(ctx, i, t, why)
 	if err != nil {
 		return e.broken(ctx, i, err)
@@ -108,7 +112,7 @@ func (e *execution) prepareTask(ctx context.Context, s *ModuleStep) (t *Task, re
 		return nil, nil, "", err
 	}
 	if s.Run.Nondeterministic {
-		t.Scope.Line = e.rec.Line
+		t.Scope.Line = e.rec.Line + "-" + schema.DigestBytes([]byte(s.Name)).Hex()[:12]
 	}
 	if e.mode[s.index] == force {
 		return t, nil, "asked for", nil

@@ -1,7 +1,6 @@
 package runner
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -138,8 +137,14 @@ func fileName(name string, t schema.Type, format string) string {
 // newTask makes a step concrete.
 func newTask(s *ModuleStep, inputs map[string]store.Object, params map[string]any, env Environment) (*Task, error) {
 	doc := Document{
-		Task: schema.APIVersion, Snapshot: s.Snapshot.Digest, Command: s.Run.Command, Env: s.Env, Environment: env.Key,
+		Task: schema.APIVersion, Snapshot: s.Snapshot.Digest, Command: s.Run.Command, Environment: env.Key,
 		Params: make(map[string]ParamKey, len(params)), Inputs: make(map[string]InputKey, len(inputs)), Outputs: make(map[string]OutputKey, len(s.Outputs)),
+	}
+	if len(s.Env) > 0 {
+		doc.Env = make(map[string]string, len(s.Env))
+		for name, t := range s.Env {
+			doc.Env[name] = escaped(t)
+		}
 	}
 	for name, v := range params {
 		doc.Params[name] = ParamKey{s.Values[name].Spec.TypeName(), v}
@@ -187,18 +192,14 @@ func (t *Task) Command() ([]string, error) {
 
 // Env renders the declared environment variables; one that names what is not
 // set is dropped.
-func (t *Task) Env(secrets map[string]string) (map[string]string, error) {
+func (t *Task) Env(secrets map[string]string) map[string]string {
 	out := make(map[string]string, len(t.Step.Env))
 	for name, text := range t.Step.Env {
-		s, set, err := t.expand(text, secrets)
-		if err != nil {
-			return nil, err
-		}
-		if set {
+		if s, set := t.expandTemplate(text, secrets); set {
 			out[name] = s
 		}
 	}
-	return out, nil
+	return out
 }
 
 func (t *Task) expand(text string, secrets map[string]string) (string, bool, error) {
@@ -209,7 +210,12 @@ func (t *Task) expand(text string, secrets map[string]string) (string, bool, err
 	if err != nil {
 		return "", false, &StepError{Reason: "start", Message: err.Message}
 	}
-	s, set := tpl.Expand(func(r schema.Ref) (string, bool) {
+	s, set := t.expandTemplate(tpl, secrets)
+	return s, set, nil
+}
+
+func (t *Task) expandTemplate(tpl schema.Template, secrets map[string]string) (string, bool) {
+	return tpl.Expand(func(r schema.Ref) (string, bool) {
 		switch r.Context {
 		case "inputs":
 			in, _ := t.Step.Inputs.Get(r.Name)
@@ -227,7 +233,20 @@ func (t *Task) expand(text string, secrets map[string]string) (string, bool, err
 		}
 		return "", false
 	})
-	return s, set, nil
+}
+
+// escaped writes a template so that a text that looks like an expression is
+// told from one in a key.
+func escaped(t schema.Template) string {
+	var b strings.Builder
+	for _, p := range t {
+		if p.Ref != nil {
+			b.WriteString(p.Ref.Expr())
+		} else {
+			b.WriteString(strings.ReplaceAll(p.Literal, "${{", "$${{"))
+		}
+	}
+	return b.String()
 }
 
 // value reads a value output of a result.
@@ -304,6 +323,3 @@ func (p Param) compose(output func(Source) (any, bool, error)) (any, bool, error
 
 // stepFailure returns the error as a *StepError when it is one.
 func stepFailure(err error) (*StepError, bool) { return errors.AsType[*StepError](err) }
-
-// Where tells what is at fault in one word for people.
-func (e *StepError) Where() string { return cmp.Or(e.Reason, "exit") }

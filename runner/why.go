@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -36,7 +37,9 @@ func Differences(before, after []byte) ([]FieldChange, error) {
 		data []byte
 		to   *map[string]any
 	}{{before, &a}, {after, &b}} {
-		if err := json.Unmarshal(x.data, x.to); err != nil {
+		dec := json.NewDecoder(bytes.NewReader(x.data))
+		dec.UseNumber() // integers have 64 bits
+		if err := dec.Decode(x.to); err != nil {
 			return nil, fmt.Errorf("cannot read the document of a key: %w", err)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -83,10 +84,12 @@ func (a *app) writeStep(file, as string, data []byte, p *schema.Pipeline, res *r
 	for _, in := range m.Inputs {
 		expr := match(in, sources)
 		if expr == "" && !in.Value.Optional {
-			if err := e.Set(inputText(schema.Input{Type: in.Value.Type, Format: in.Value.Format}), "inputs", in.Name); err != nil {
+			name := freeName(in.Name, p.Inputs.Names())
+			if err := e.Set(inputText(schema.Input{Type: in.Value.Type, Format: in.Value.Format}), "inputs", name); err != nil {
 				return err
 			}
-			a.say("the pipeline gets the input %q: give it a path, or --input %s=PATH", in.Name, in.Name)
+			a.say("the pipeline gets the input %q: give it a path, or --input %s=PATH", name, name)
+			expr = "${{ inputs." + name + " }}"
 		}
 		wire[in.Name] = expr
 	}
@@ -111,6 +114,15 @@ func (a *app) writeStep(file, as string, data []byte, p *schema.Pipeline, res *r
 	}
 	a.say("wrote the step %q into %s", as, file)
 	return nil
+}
+
+// freeName is the name, or the name with a number, that no other name clashes with.
+func freeName(name string, taken []string) string {
+	free := name
+	for n := 2; slices.ContainsFunc(taken, func(t string) bool { return schema.Fold(t) == schema.Fold(free) }); n++ {
+		free = fmt.Sprintf("%s_%d", name, n)
+	}
+	return free
 }
 
 // dataSource is something that an input may be wired to.

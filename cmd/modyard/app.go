@@ -44,11 +44,12 @@ type app struct {
 	lookup func(string) (string, bool)
 	format string // of diagnostics
 	store  string
+	args   []string
 }
 
 // run is the whole program: arguments in, exit code out.
 func run(ctx context.Context, args []string, std stdio, lookup func(string) (string, bool)) int {
-	a := &app{stdio: std, lookup: lookup}
+	a := &app{stdio: std, lookup: lookup, args: args}
 	root := a.root()
 	root.SetArgs(args)
 	root.SetIn(std.in)
@@ -167,6 +168,8 @@ func classify(err error) (code int, hint string) {
 		return exitProblems, l.Hint
 	}
 	switch {
+	case errors.Is(err, runner.ErrOccupied):
+		return exitProblems, "name another folder: -o DIR"
 	case errors.Is(err, registry.ErrNoRegistry):
 		return exitProblems, "name the folder that holds registry.yaml, or make one: modyard init"
 	case errors.Is(err, runner.ErrNoRun):

@@ -55,6 +55,9 @@ func (a *app) lock(ctx context.Context, file string, f *planFlags) error {
 	if err != nil {
 		return err
 	}
+	if err := a.warnings(p.plan); err != nil {
+		return err
+	}
 	for _, step := range f.upgrade {
 		if _, ok := p.plan.Modules[step]; !ok && step != "*" {
 			return &hinted{fmt.Sprintf("there is no step %q with a module", step), schema.DidYouMean(step, sortedKeys(p.plan.Modules))}

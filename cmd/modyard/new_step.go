@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"fmt"
@@ -47,11 +48,14 @@ func (a *app) stepVersion(ctx context.Context, r *registry.Registry, name string
 	if r, err = a.ensureModule(r, name, &o.moduleOptions); err != nil {
 		return err
 	}
+	src := filepath.Join(r.Dir, "modules", name, "src")
 	if def.Snapshot != nil {
-		from := filepath.Join(filepath.Dir(file), filepath.FromSlash(def.Snapshot.Folder.Value))
-		if err := copySource(from, filepath.Join(r.Dir, "modules", name, "src")); err != nil {
-			return err
-		}
+		err = copySource(filepath.Join(filepath.Dir(file), filepath.FromSlash(def.Snapshot.Folder.Value)), src)
+	} else {
+		err = keepFolder(src)
+	}
+	if err != nil {
+		return err
 	}
 	if err := a.addVersion(ctx, r, m, o); err != nil {
 		return err
@@ -109,11 +113,36 @@ func stepManifest(name string, o *versionOptions, st *runner.ModuleStep, def *sc
 	return m, nil
 }
 
-// copySource copies what a snapshot of a folder holds.
+// keepFolder makes a folder that git keeps though it is empty.
+func keepFolder(dir string) error {
+	if entries, err := os.ReadDir(dir); err == nil && len(entries) > 0 {
+		return occupied(dir)
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, ".gitkeep"), nil, 0o644)
+}
+
+func occupied(dir string) error {
+	return &hinted{fmt.Sprintf("the folder %s has other files than the step", dir), "move them away first, or name another module"}
+}
+
+// copySource copies what a snapshot of a folder holds. What is there already
+// must be the same: a module's source is not overwritten.
 func copySource(from, to string) error {
 	t, err := snapshot.Folder(from)
 	if err != nil {
 		return err
+	}
+	if there, err := snapshot.Folder(to); err == nil && len(there.Files()) > 0 {
+		for _, f := range there.Files() {
+			a, errA := os.ReadFile(filepath.Join(from, filepath.FromSlash(f)))
+			b, errB := os.ReadFile(filepath.Join(to, filepath.FromSlash(f)))
+			if errA != nil || errB != nil || !bytes.Equal(a, b) {
+				return occupied(to)
+			}
+		}
 	}
 	for _, f := range t.Files() {
 		dst := filepath.Join(to, filepath.FromSlash(f))

@@ -164,6 +164,7 @@ func (p *planned) readModule(target string, f *planFlags) error {
 	}
 	ref.Registry = reg.Name
 	p.resolver = &resolver{set: &registry.Set{Registries: map[string]*registry.Registry{reg.Name: reg}}, folders: map[string]schema.Digest{}}
+	p.resolver.set.AllowDisabled = f.allowDisabled
 	choice, err := p.resolver.set.Pick("", ref)
 	if err != nil {
 		return err

@@ -28,7 +28,7 @@ all problems at once, each with its place and a hint.
 			if asJSON {
 				return a.json(planJSON(p.plan))
 			}
-			if err := a.diagnostics(p.plan.Warnings); err != nil {
+			if err := a.warnings(p.plan); err != nil {
 				return err
 			}
 			for _, n := range p.resolver.notes {

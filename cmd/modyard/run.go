@@ -95,7 +95,7 @@ func (a *app) run(ctx context.Context, target string, o *runOptions) error {
 	if err != nil {
 		return err
 	}
-	if err := a.diagnostics(p.plan.Warnings); err != nil {
+	if err := a.warnings(p.plan); err != nil {
 		return err
 	}
 	for _, n := range p.resolver.notes {
@@ -114,7 +114,7 @@ func (a *app) run(ctx context.Context, target string, o *runOptions) error {
 	})
 	v.close()
 	if rec != nil && rec.State != runner.Done {
-		a.say("to go on: modyard run %s", strings.Join(againArgs(target, o), " "))
+		a.say("to go on: %s", a.again())
 	}
 	if err != nil {
 		return err
@@ -133,6 +133,15 @@ func (a *app) run(ctx context.Context, target string, o *runOptions) error {
 	return a.printOutputs(rec, o.out)
 }
 
+// warnings says what a plan warns of; nothing when there is nothing, so that
+// results alone are on stdout.
+func (a *app) warnings(p *runner.Plan) error {
+	if len(p.Warnings) == 0 {
+		return nil
+	}
+	return a.diagnostics(p.Warnings)
+}
+
 // secret looks a secret up in the environment. An empty one is not set: that
 // is how CI systems hand over what a run may not see.
 func (a *app) secret(name string) (string, bool) {
@@ -140,21 +149,21 @@ func (a *app) secret(name string) (string, bool) {
 	return v, v != ""
 }
 
-// againArgs is the command line that goes on where a run stopped.
-func againArgs(target string, o *runOptions) []string {
-	args := []string{target}
-	add := func(flag string, values []string) {
-		for _, v := range values {
-			args = append(args, flag, shellQuote(v))
+// again is the command line that goes on where a run stopped: the one that was
+// typed, less what would compute anew what is there.
+func (a *app) again() string {
+	words := []string{"modyard"}
+	for i := 0; i < len(a.args); i++ {
+		name, _, has := strings.Cut(a.args[i], "=")
+		if name == "--force" || name == "--from" {
+			if !has {
+				i++ // its value
+			}
+			continue
 		}
+		words = append(words, shellQuote(a.args[i]))
 	}
-	add("--set", o.set)
-	add("--input", o.inputs)
-	add("--only", o.only)
-	if o.out != "" {
-		add("-o", []string{o.out})
-	}
-	return args
+	return strings.Join(words, " ")
 }
 
 func shellQuote(s string) string {
@@ -173,7 +182,7 @@ func (a *app) printOutputs(r *runner.Record, dir string) error {
 		case o.Digest == "":
 			t.row(o.Name, schema.Render(o.Value))
 		case dir != "":
-			t.row(o.Name, filepath.Join(dir, filepath.Base(cmpOr(o.Path, o.Name))))
+			t.row(o.Name, filepath.Join(dir, o.FileName()))
 		case o.Path == "":
 			t.row(o.Name, fmt.Sprintf("%s in the store; -o DIR copies it", bytesText(o.Size)))
 		default:
@@ -199,14 +208,14 @@ func (a *app) capacity(o *runOptions) (runner.Capacity, error) {
 		}
 		c.Memory = m
 	}
-	list := o.gpus
-	if list == "" {
-		list, _ = a.lookup("CUDA_VISIBLE_DEVICES")
-	}
-	if list != "" {
-		c.GPUs = strings.Split(list, ",")
-	} else {
+	list, visible := a.lookup("CUDA_VISIBLE_DEVICES")
+	switch {
+	case o.gpus != "":
+		c.GPUs = strings.Split(o.gpus, ",")
+	case !visible:
 		c.GPUs = machineGPUs()
+	case list != "" && list != "-1": // both mean none
+		c.GPUs = strings.Split(list, ",")
 	}
 	return c, nil
 }

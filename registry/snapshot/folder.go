@@ -20,7 +20,7 @@ import (
 // that ends with a slash matches folders; # begins a comment.
 const IgnoreFile = ".modyardignore"
 
-var alwaysIgnored = []string{".git", "__pycache__", ".DS_Store"}
+var alwaysIgnored = []string{".git", "__pycache__", ".DS_Store", ".modyard"}
 
 // Folder is the tree of a snapshot's working folder: without .git,
 // __pycache__, .DS_Store, and what .modyardignore lists.

@@ -126,6 +126,9 @@ func take(ctx context.Context, st *store.Store, o schema.Entry[schema.Output], p
 		out.Value = []byte(schema.JSON(v))
 		return out, nil
 	}
+	if errors.Is(err, store.ErrChanged) {
+		return fail("cannot be kept: something that the step left behind still writes to it")
+	}
 	out.Object = &obj
 	return out, err
 }

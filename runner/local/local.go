@@ -81,10 +81,15 @@ func (c *Compute) Run(ctx context.Context, x runner.Execution) (map[string]store
 			return nil, err
 		}
 	}
-	if err := c.start(ctx, x, w, env); err != nil {
-		return nil, err
+	err = c.start(ctx, x, w, env)
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
 	}
-	if err := w.inputsUnchanged(ctx, x); err != nil {
+	// A step that failed may have changed its inputs all the same.
+	if changed := w.inputsUnchanged(ctx, x); changed != nil {
+		return nil, changed
+	}
+	if err != nil {
 		return nil, err
 	}
 	return w.collect(ctx, x)

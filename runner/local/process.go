@@ -122,10 +122,7 @@ func (c *Compute) environ(x runner.Execution, w *workspace, env environment) (en
 		return nil, "", err
 	}
 	path = strings.Join(append(env.path, host...), string(os.PathListSeparator))
-	declared, err := x.Task.Env(x.Secrets)
-	if err != nil {
-		return nil, "", err
-	}
+	declared := x.Task.Env(x.Secrets)
 	all := map[string]string{
 		"LANG": "C.UTF-8", "PATH": path,
 		"HOME": filepath.Join(w.root, "home"), "TMPDIR": filepath.Join(w.root, "tmp"),

@@ -129,6 +129,21 @@ func (s *Store) Verify(ctx context.Context) (checked int, damaged []string, err 
 		}
 		return nil
 	})
+	if err != nil {
+		return checked, damaged, err
+	}
+	err = filepath.WalkDir(filepath.Join(s.root, "keys"), func(p string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		checked++
+		data, err := os.ReadFile(p)
+		if err != nil || schema.DigestBytes(data).Hex() == d.Name() {
+			return err
+		}
+		damaged = append(damaged, "key "+d.Name())
+		return os.Remove(p)
+	})
 	return checked, damaged, err
 }
 
@@ -216,9 +231,11 @@ func (g *collector) results(ctx context.Context) error {
 	}
 	slices.SortFunc(all, func(a, b usedResult) int { return b.used.Compare(a.used) })
 	var total int64
+	full := false // what was used before the first that does not fit goes as well
 	for _, u := range all {
 		needs, size := g.needs(u.r)
-		if g.now.Sub(u.used) > g.opt.MaxAge || (g.opt.MaxBytes > 0 && total+size > g.opt.MaxBytes) {
+		full = full || (g.opt.MaxBytes > 0 && total+size > g.opt.MaxBytes)
+		if full || g.now.Sub(u.used) > g.opt.MaxAge {
 			if err := os.Remove(u.path); err != nil {
 				return err
 			}

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -29,7 +28,7 @@ func (s *Store) Input(ctx context.Context, path string, folder bool) (Object, er
 	memo := s.shard("hashes", key)
 	if data, err := os.ReadFile(memo); err == nil {
 		var o Object
-		if json.Unmarshal(data, &o) == nil && o.Digest.Valid() {
+		if unpack(data, &o) == nil && o.Digest.Valid() {
 			return o, nil
 		}
 	}
@@ -56,7 +55,7 @@ func (s *Store) Input(ctx context.Context, path string, folder bool) (Object, er
 		return Object{}, fmt.Errorf("%s changed while it was read", path)
 	}
 	if began.Sub(newest) > racy {
-		data, err := json.Marshal(o)
+		data, err := pack(o)
 		if err != nil {
 			return Object{}, err
 		}

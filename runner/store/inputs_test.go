@@ -90,7 +90,11 @@ func TestRemembered(t *testing.T) {
 		t.Fatal(memo, err)
 	}
 	mark := Object{Digest: key("mark"), Size: 7}
-	write(t, memo[0], schema.JSON(mark))
+	packed, err := pack(mark)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, memo[0], string(packed))
 	if o, err := s.Input(t.Context(), file, false); err != nil || o != mark {
 		t.Errorf("it was hashed again: %+v, %v", o, err)
 	}

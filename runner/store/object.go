@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/modyard/modyard/registry/snapshot"
 	"github.com/modyard/modyard/schema"
@@ -40,12 +41,38 @@ func (s *Store) Path(o Object) string {
 
 // MoveFile takes a file into the store; the file is gone from path.
 func (s *Store) MoveFile(ctx context.Context, path string) (Object, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return Object{}, err
+	}
+	if links(info) > 1 { // the file has other names, which are not ours
+		o, err := s.CopyFile(ctx, path)
+		return o, errors.Join(err, os.Remove(path))
+	}
+	// Sealed before it is hashed: a later write leaves another time.
+	if err := seal(path, objectMode); err != nil {
+		return Object{}, err
+	}
 	digest, size, err := HashFile(ctx, path)
 	if err != nil {
 		return Object{}, err
 	}
+	if err := sealed(path, size); err != nil {
+		return Object{}, err
+	}
 	o := Object{Digest: digest, Size: size}
 	return o, s.commitFile(ctx, path, o)
+}
+
+// ErrChanged says that a file was written to while it was taken.
+var ErrChanged = errors.New("it was written to while it was taken into the store")
+
+func sealed(path string, size int64) error {
+	info, err := os.Lstat(path)
+	if err == nil && (info.Size() != size || !info.ModTime().Equal(untouched)) {
+		err = ErrChanged
+	}
+	return err
 }
 
 // commitFile renames a file to where its object belongs.
@@ -53,9 +80,6 @@ func (s *Store) commitFile(ctx context.Context, path string, o Object) error {
 	dst := s.Path(o)
 	if err := s.Check(ctx, o); err == nil {
 		return os.Remove(path)
-	}
-	if err := seal(path, objectMode); err != nil {
-		return err
 	}
 	return place(path, dst)
 }
@@ -100,6 +124,9 @@ func (s *Store) CopyFile(ctx context.Context, path string) (Object, error) {
 	if err := errors.Join(err, dst.Close()); err != nil {
 		return Object{}, err
 	}
+	if err := seal(dst.Name(), objectMode); err != nil {
+		return Object{}, err
+	}
 	o := Object{Digest: schema.DigestSum(h.Sum(nil)), Size: size}
 	return o, s.commitFile(ctx, dst.Name(), o)
 }
@@ -123,14 +150,32 @@ func (s *Store) AddTree(ctx context.Context, t *snapshot.Tree, want schema.Diges
 	if want != "" && d != want {
 		return Object{}, fmt.Errorf("the content has the digest %s, not %s", d, want)
 	}
+	if _, err := sealTree(tmp, nil); err != nil {
+		return Object{}, err
+	}
 	o.Digest, o.Size = d, t.Size()
 	return o, s.commitTree(ctx, tmp, o)
 }
 
 // MoveFolder takes a folder into the store; it is gone from path.
 func (s *Store) MoveFolder(ctx context.Context, path string) (Object, error) {
+	// Names, links and devices are judged before anything is changed.
 	t, err := snapshot.Data(path)
 	if err != nil {
+		return Object{}, err
+	}
+	canonical, err := sealTree(path, t.Files())
+	if err != nil {
+		return Object{}, err
+	}
+	if !canonical {
+		if t, err = snapshot.Data(path); err != nil {
+			return Object{}, err
+		}
+		o, err := s.AddTree(ctx, t, "")
+		return o, errors.Join(err, os.RemoveAll(path))
+	}
+	if t, err = snapshot.Data(path); err != nil {
 		return Object{}, err
 	}
 	d, err := t.Digest(ctx)
@@ -141,29 +186,57 @@ func (s *Store) MoveFolder(ctx context.Context, path string) (Object, error) {
 	return o, s.commitTree(ctx, path, o)
 }
 
-func (s *Store) commitTree(ctx context.Context, path string, o Object) error {
-	if s.Check(ctx, o) == nil {
-		return os.RemoveAll(path)
+// sealTree makes a folder what its object is: regular files of our own, no
+// empty folders. canonical is false when a name is not as the tree has it.
+func sealTree(root string, names []string) (canonical bool, err error) {
+	known := make(map[string]bool, len(names))
+	for _, n := range names {
+		known[n] = true
 	}
-	err := filepath.WalkDir(path, func(p string, d fs.DirEntry, err error) error {
-		switch {
-		case err != nil:
+	canonical = true
+	var dirs []string
+	err = filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
+		if err != nil {
 			return err
-		case d.IsDir():
+		}
+		if d.IsDir() {
+			dirs = append(dirs, p)
 			return os.Chmod(p, 0o755)
-		case !d.Type().IsRegular(): // a link within the tree: its content
-			data, err := os.ReadFile(p)
-			if err != nil {
-				return err
-			}
-			if err := errors.Join(os.Remove(p), os.WriteFile(p, data, objectMode)); err != nil {
+		}
+		rel, err := filepath.Rel(root, p)
+		if err != nil {
+			return err
+		}
+		canonical = canonical && known[filepath.ToSlash(rel)]
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		if !info.Mode().IsRegular() || links(info) > 1 {
+			if err := ownCopy(p); err != nil {
 				return err
 			}
 		}
 		return seal(p, 0o555)
 	})
-	if err != nil {
+	for _, dir := range slices.Backward(dirs[min(1, len(dirs)):]) {
+		_ = os.Remove(dir) // it is empty, or it stays
+	}
+	return canonical, err
+}
+
+// ownCopy puts a copy of a file, or of what a link names, in its place.
+func ownCopy(p string) error {
+	tmp := p + ".modyard-copy"
+	if err := clone(p, tmp, 0o555); err != nil {
 		return err
+	}
+	return os.Rename(tmp, p)
+}
+
+func (s *Store) commitTree(ctx context.Context, path string, o Object) error {
+	if s.Check(ctx, o) == nil {
+		return os.RemoveAll(path)
 	}
 	dst := s.Path(o)
 	if err := mkdir(filepath.Dir(dst)); err != nil {
@@ -226,10 +299,17 @@ func (s *Store) checkTree(ctx context.Context, o Object) error {
 	if err != nil {
 		return err
 	}
-	if clean && (o.Files == 0 || files == o.Files) && (o.Files == 0 || size == o.Size) {
+	if clean && o.Files > 0 && files == o.Files && size == o.Size {
 		return nil
 	}
-	return s.rehash(ctx, o)
+	if _, hashed := s.whole.Load(o.Digest); hashed && clean && o.Files == 0 {
+		return nil
+	}
+	if err := s.rehash(ctx, o); err != nil {
+		return err
+	}
+	s.whole.Store(o.Digest, true)
+	return nil
 }
 
 // rehash reads an object, and removes it when it is not what it should be.

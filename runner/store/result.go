@@ -64,7 +64,7 @@ func (s *Store) Lookup(ctx context.Context, key schema.Digest, sc Scope) (r *Res
 		return nil, nil, fmt.Errorf("cannot read the store: %w", err)
 	}
 	r = &Result{}
-	if err := json.Unmarshal(data, r); err != nil || r.Key != key {
+	if err := unpack(data, r); err != nil || r.Key != key {
 		os.Remove(path)
 		return nil, fmt.Errorf("its result was %w", ErrDamaged), nil
 	}
@@ -100,7 +100,7 @@ func (s *Store) Commit(ctx context.Context, r *Result, sc Scope, replace bool) (
 			return first, err
 		}
 	}
-	data, err := json.Marshal(r)
+	data, err := pack(r)
 	if err != nil {
 		return nil, err
 	}
@@ -112,6 +112,24 @@ func (s *Store) write(path string, data []byte) error {
 		return fmt.Errorf("cannot write the store: %w", err)
 	}
 	return nil
+}
+
+// pack writes a value as a line of JSON and a line with its digest, so that a
+// flipped bit is found.
+func pack(v any) ([]byte, error) {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return nil, err
+	}
+	return append(append(data, '\n'), schema.DigestBytes(data)...), nil
+}
+
+func unpack(data []byte, v any) error {
+	text, digest, ok := bytes.Cut(data, []byte("\n"))
+	if !ok || schema.DigestBytes(text) != schema.Digest(digest) {
+		return ErrDamaged
+	}
+	return json.Unmarshal(text, v)
 }
 
 // PutKey keeps the document of a key.
@@ -132,6 +150,9 @@ func (s *Store) Key(key schema.Digest) ([]byte, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
+	if err == nil && schema.DigestBytes(data) != key {
+		return nil, nil // damaged: Verify removes it
+	}
 	return data, err
 }
 
@@ -147,7 +168,7 @@ func (s *Store) Results(f func(path string, r *Result, err error) error) error {
 			return err
 		}
 		r := &Result{}
-		err = json.Unmarshal(data, r)
+		err = unpack(data, r)
 		if err == nil && !strings.HasPrefix(d.Name(), r.Key.Hex()) {
 			err = errors.New("it is the result of another key")
 		}

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -22,6 +23,9 @@ type Store struct {
 	// Machine names this machine: results of host environments are reused on
 	// the machine that made them only.
 	machine string
+	// whole has the trees that were hashed by this process, of those whose
+	// count and size nobody told.
+	whole sync.Map
 }
 
 const (

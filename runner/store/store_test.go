@@ -494,3 +494,59 @@ func TestUsageAndResults(t *testing.T) {
 		t.Errorf("%v, %v", names, err)
 	}
 }
+
+// A tree that lost a file is found even by one who knows its digest alone.
+func TestTreeLostFile(t *testing.T) {
+	dir := t.TempDir()
+	src := t.TempDir()
+	write(t, filepath.Join(src, "a"), "1")
+	write(t, filepath.Join(src, "b"), "2")
+	tree, err := snapshot.Data(src)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o, err := open(t, dir).AddTree(t.Context(), tree, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := open(t, dir)
+	alone := Object{Digest: o.Digest, Folder: true}
+	if err := s.Check(t.Context(), alone); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(s.Path(o), "b")); err != nil {
+		t.Fatal(err)
+	}
+	if err := open(t, dir).Check(t.Context(), alone); !errors.Is(err, ErrDamaged) {
+		t.Errorf("a tree without one of its files: %v", err)
+	}
+}
+
+// A flipped bit in the text of a result or key is found.
+func TestFlippedValue(t *testing.T) {
+	s := open(t, t.TempDir())
+	k := schema.DigestBytes([]byte("document"))
+	if err := s.PutKey(k, []byte("document")); err != nil {
+		t.Fatal(err)
+	}
+	r := &Result{Key: k, Outputs: map[string]Output{"n": {Type: schema.TypeInteger, Value: []byte("4711")}}}
+	if _, err := s.Commit(t.Context(), r, Scope{}, false); err != nil {
+		t.Fatal(err)
+	}
+	path := s.resultPath(k, Scope{})
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, path, strings.Replace(string(data), "4711", "4710", 1))
+	write(t, s.shard("keys", k), "documens")
+	if doc, err := s.Key(k); doc != nil || err != nil {
+		t.Errorf("a damaged key was read: %s, %v", doc, err)
+	}
+	if _, damaged, err := s.Verify(t.Context()); err != nil || len(damaged) != 2 {
+		t.Errorf("verify found %v, %v", damaged, err)
+	}
+	if r, _, err := s.Lookup(t.Context(), k, Scope{}); r != nil || err != nil {
+		t.Errorf("a damaged result was used: %v, %v", r, err)
+	}
+}
