@@ -19,10 +19,8 @@ func identity(info fs.FileInfo) (string, time.Time) {
 	return fmt.Sprintf("%d:%d", st.Dev, st.Ino), changeTime(st)
 }
 
-// links is how many names a file has.
-func links(info fs.FileInfo) uint64 {
-	if st, ok := info.Sys().(*syscall.Stat_t); ok {
-		return uint64(st.Nlink)
-	}
-	return 1
+// linked reports whether a file has more names than one.
+func linked(info fs.FileInfo) bool {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	return ok && st.Nlink > 1
 }

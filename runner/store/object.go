@@ -45,7 +45,7 @@ func (s *Store) MoveFile(ctx context.Context, path string) (Object, error) {
 	if err != nil {
 		return Object{}, err
 	}
-	if links(info) > 1 { // the file has other names, which are not ours
+	if linked(info) { // the file has other names, which are not ours
 		o, err := s.CopyFile(ctx, path)
 		return o, errors.Join(err, os.Remove(path))
 	}
@@ -212,7 +212,7 @@ func sealTree(root string, names []string) (canonical bool, err error) {
 		if err != nil {
 			return err
 		}
-		if !info.Mode().IsRegular() || links(info) > 1 {
+		if !info.Mode().IsRegular() || linked(info) {
 			if err := ownCopy(p); err != nil {
 				return err
 			}
