@@ -205,9 +205,7 @@ func (h History) Load(id string) (*Record, error) {
 		return nil, fmt.Errorf("cannot read the run: %w", err)
 	}
 	r := &Record{}
-	dec := json.NewDecoder(bytes.NewReader(data))
-	dec.UseNumber() // integers have 64 bits
-	if err := dec.Decode(r); err != nil {
+	if err := decodeExact(data, r); err != nil {
 		return nil, fmt.Errorf("cannot read the run %s: %w", id, err)
 	}
 	r.dir = dir
@@ -217,6 +215,13 @@ func (h History) Load(id string) (*Record, error) {
 		}
 	}
 	return r, nil
+}
+
+// decodeExact reads JSON whose integers have 64 bits, which a float64 would cut.
+func decodeExact(data []byte, v any) error {
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.UseNumber()
+	return dec.Decode(v)
 }
 
 // locked reports whether a process holds the lock.

@@ -1,8 +1,6 @@
 package runner
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -37,9 +35,7 @@ func Differences(before, after []byte) ([]FieldChange, error) {
 		data []byte
 		to   *map[string]any
 	}{{before, &a}, {after, &b}} {
-		dec := json.NewDecoder(bytes.NewReader(x.data))
-		dec.UseNumber() // integers have 64 bits
-		if err := dec.Decode(x.to); err != nil {
+		if err := decodeExact(x.data, x.to); err != nil {
 			return nil, fmt.Errorf("cannot read the document of a key: %w", err)
 		}
 	}

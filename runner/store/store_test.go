@@ -423,7 +423,7 @@ func TestOpenAtOnce(t *testing.T) {
 func TestSweep(t *testing.T) {
 	dir := t.TempDir()
 	first := open(t, dir)
-	left := write(t, filepath.Join(first.Temp(), "task-1/work/x"), "left by a run that died")
+	left := write(t, filepath.Join(first.Temp(), "task-1/home/x"), "left by a run that died")
 	second := open(t, dir) // while first lives, it may be its
 	if _, err := os.Stat(left); err != nil {
 		t.Error(err)
