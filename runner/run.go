@@ -102,6 +102,7 @@ func (p *Plan) Run(ctx context.Context, opt Options) (*Record, error) {
 		return nil, err
 	}
 	defer done()
+	defer opt.Store.Tidy()
 	e.emit(Event{Event: "run", Steps: len(p.Steps)})
 	err = e.schedule(ctx)
 	r := e.rec

@@ -74,7 +74,7 @@ func (c *Compute) Run(ctx context.Context, x runner.Execution) (map[string]store
 	if err != nil {
 		return nil, err
 	}
-	defer w.remove()
+	defer w.discard(x.Store)
 	env, _ := x.Task.Environment.Handle.(environment)
 	if env.venv != "" {
 		if err := c.makeVenv(ctx, x, &env); err != nil {
@@ -95,28 +95,29 @@ func (c *Compute) Run(ctx context.Context, x runner.Execution) (map[string]store
 	return w.collect(ctx, x)
 }
 
-// workspace is the folder of one execution.
+// workspace is the folders of one execution. There are few, since making and
+// removing them is most of what a small task costs.
 type workspace struct {
-	root string // holds work, home and tmp
 	work string // the working directory
+	home string // for HOME and TMPDIR
 }
 
 func newWorkspace(ctx context.Context, x runner.Execution) (_ *workspace, err error) {
-	root, err := os.MkdirTemp(x.Store.Temp(), "task-")
+	work, err := os.MkdirTemp(x.Store.Temp(), "task-")
 	if err != nil {
 		return nil, fmt.Errorf("cannot make the working directory: %w", err)
 	}
-	w := &workspace{root: root, work: filepath.Join(root, "work")}
+	w := &workspace{work: work, home: work + "-home"}
 	defer func() {
 		if err != nil {
-			w.remove()
+			w.discard(x.Store)
 		}
 	}()
 	if err := w.snapshot(ctx, x); err != nil {
 		return nil, err
 	}
-	for _, d := range []string{"home", "tmp", "work/outputs"} {
-		if err := os.Mkdir(filepath.Join(root, filepath.FromSlash(d)), 0o755); err != nil {
+	for _, d := range []string{w.home, w.file("outputs")} {
+		if err := os.Mkdir(d, 0o755); err != nil {
 			return nil, fmt.Errorf("cannot make the working directory: %w", err)
 		}
 	}
@@ -130,6 +131,11 @@ func newWorkspace(ctx context.Context, x runner.Execution) (_ *workspace, err er
 	return w, w.link(x)
 }
 
+func (w *workspace) discard(st *store.Store) {
+	st.Discard(w.work)
+	st.Discard(w.home)
+}
+
 func (w *workspace) file(name string) string { return filepath.Join(w.work, filepath.FromSlash(name)) }
 
 // snapshot puts a private, writable copy of the snapshot into the working
@@ -137,7 +143,7 @@ func (w *workspace) file(name string) string { return filepath.Join(w.work, file
 func (w *workspace) snapshot(ctx context.Context, x runner.Execution) error {
 	snap := x.Task.Step.Snapshot
 	if snap.Digest == runner.EmptyTree {
-		return os.Mkdir(w.work, 0o755)
+		return nil
 	}
 	o, err := snapshotObject(ctx, x.Task.Step, x.Store)
 	if err != nil {
@@ -206,18 +212,4 @@ func (w *workspace) inputsUnchanged(ctx context.Context, x runner.Execution) err
 		}
 	}
 	return nil
-}
-
-// remove throws the folder away, whatever modes the task has set in it.
-func (w *workspace) remove() {
-	if os.RemoveAll(w.root) == nil {
-		return
-	}
-	_ = filepath.WalkDir(w.root, func(p string, d fs.DirEntry, err error) error {
-		if d != nil && d.IsDir() {
-			_ = os.Chmod(p, 0o700)
-		}
-		return nil // what cannot be removed is left to gc
-	})
-	_ = os.RemoveAll(w.root)
 }

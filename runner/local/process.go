@@ -125,7 +125,7 @@ func (c *Compute) environ(x runner.Execution, w *workspace, env environment) (en
 	declared := x.Task.Env(x.Secrets)
 	all := map[string]string{
 		"LANG": "C.UTF-8", "PATH": path,
-		"HOME": filepath.Join(w.root, "home"), "TMPDIR": filepath.Join(w.root, "tmp"),
+		"HOME": w.home, "TMPDIR": w.home,
 		"CUDA_VISIBLE_DEVICES": strings.Join(x.GPUs, ","),
 	}
 	if env.venv != "" {

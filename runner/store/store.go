@@ -26,6 +26,7 @@ type Store struct {
 	// whole has the trees that were hashed by this process, of those whose
 	// count and size nobody told.
 	whole sync.Map
+	trash discarded
 }
 
 const (
@@ -107,7 +108,10 @@ func (s *Store) prepare() (fresh bool, err error) {
 }
 
 // Close lets go of the store.
-func (s *Store) Close() error { return s.lock.Close() }
+func (s *Store) Close() error {
+	s.Tidy()
+	return s.lock.Close()
+}
 
 // Root is the store's folder.
 func (s *Store) Root() string { return s.root }
@@ -122,11 +126,7 @@ func (s *Store) Envs() string { return filepath.Join(s.root, "envs") }
 // Lock takes the lock of a task, or of whatever the name stands for, on this
 // machine; others wait until unlock.
 func (s *Store) Lock(ctx context.Context, name string) (unlock func(), err error) {
-	dir := filepath.Join(s.root, "locks", name[:2])
-	if err := mkdir(dir); err != nil {
-		return nil, err
-	}
-	l := flock.New(filepath.Join(dir, name))
+	l := flock.New(filepath.Join(s.root, "locks", name))
 	if _, err := l.TryLockContext(ctx, 20*time.Millisecond); err != nil {
 		return nil, fmt.Errorf("cannot lock %s: %w", l.Path(), err)
 	}
