@@ -68,6 +68,10 @@ type PlanOptions struct {
 	// Env looks up the environment variables that the pipeline names.
 	// Default: none is set.
 	Env func(string) (string, bool)
+	// Unbound leaves open what is given to a run: a required param without a
+	// value has a sample, and an input without a path is taken to be there.
+	// Such a plan shows wiring and versions; it cannot be run.
+	Unbound bool
 }
 
 // Plan is a pipeline resolved into steps with exact versions and digests.

@@ -85,6 +85,9 @@ func (p *planner) pipelineScope(pl *schema.Pipeline) *scope {
 			}
 			v = parsed
 		}
+		if v == nil && p.opt.Unbound && !e.Value.Optional {
+			v = e.Value.Sample()
+		}
 		if v == nil {
 			if !e.Value.Optional {
 				p.add(pl.File, e.Pos, schema.RuleValue, fmt.Sprintf("give it: --set %s=VALUE", e.Name), "the param %q has no value", e.Name)
@@ -128,7 +131,7 @@ func (p *planner) pipelineInput(pl *schema.Pipeline, e schema.Entry[schema.Pipel
 		b.set = true
 		return b
 	default:
-		if !in.Optional {
+		if !in.Optional && !p.opt.Unbound {
 			p.add(pl.File, e.Pos, schema.RuleWiring, fmt.Sprintf("give it: --input %s=PATH", e.Name), "the input %q is not given", e.Name)
 		}
 		b.set = !in.Optional

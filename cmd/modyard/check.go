@@ -190,7 +190,7 @@ func (a *app) checkFile(ctx context.Context, file string) error {
 	}
 	m, diags := schema.Parse(filepath.ToSlash(file), data)
 	if _, isPipeline := m.(*schema.Pipeline); isPipeline && diags.Err() == nil {
-		p, err := a.plan(ctx, file, &planFlags{})
+		p, err := a.plan(ctx, file, &planFlags{unbound: true})
 		var problems *schema.ProblemsError
 		switch {
 		case errors.As(err, &problems):

@@ -14,7 +14,7 @@ import (
 )
 
 func (a *app) lockCmd() *cobra.Command {
-	f := &planFlags{}
+	f := &planFlags{unbound: true}
 	upgrade := false
 	cmd := &cobra.Command{
 		Use:   "lock PIPELINE.yaml [STEP…]",
@@ -45,8 +45,6 @@ those that are named.
 	}
 	cmd.Flags().BoolVar(&upgrade, "upgrade", false, "pick anew, for all steps or for those that are named")
 	cmd.Flags().BoolVar(&f.allowDisabled, "allow-disabled", false, "let a step that names a disabled version have it")
-	cmd.Flags().StringArrayVar(&f.set, "set", nil, "set a param of the pipeline: `NAME=VALUE`")
-	cmd.Flags().StringArrayVar(&f.inputs, "input", nil, "give an input of the pipeline: `NAME=PATH`")
 	return cmd
 }
 

@@ -26,6 +26,7 @@ type planFlags struct {
 	noLock        bool
 	allowDisabled bool
 	registry      string
+	unbound       bool // leave open what is given to a run
 }
 
 func (f *planFlags) register(cmd *cobra.Command) {
@@ -57,7 +58,7 @@ func (a *app) plan(ctx context.Context, target string, f *planFlags) (*planned, 
 		return nil, err
 	}
 	p := &planned{}
-	opt := runner.PlanOptions{Dir: filepath.Dir(target), Params: params, Inputs: inputs, Env: a.lookup}
+	opt := runner.PlanOptions{Dir: filepath.Dir(target), Params: params, Inputs: inputs, Env: a.lookup, Unbound: f.unbound}
 	if isFile(target) {
 		err = p.readFile(target, f)
 	} else {
