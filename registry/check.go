@@ -157,6 +157,14 @@ func isVersionFile(p string) bool {
 	return ok
 }
 
+// unreadable reports a file that is there and cannot be read; the rest is
+// checked all the same.
+func (c *checker) unreadable(file string, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.res.Diagnostics.Add(file, schema.Pos{}, schema.RuleLayout, "a registry holds plain files that everybody may read", "%v", err)
+}
+
 // moduleCheck is the check of one module.
 type moduleCheck struct {
 	*checker
@@ -167,7 +175,8 @@ type moduleCheck struct {
 func (c *checker) module(ctx context.Context, name string) error {
 	m, diags, err := c.reg.Module(name)
 	if err != nil {
-		return err
+		c.unreadable(c.reg.file(modulesDir, name), err)
+		return nil
 	}
 	mc := &moduleCheck{checker: c, m: m, diags: slices.Clone(diags)}
 	mc.lifecycle()
@@ -183,7 +192,8 @@ func (c *checker) module(ctx context.Context, name string) error {
 		mc.immutable(v)
 		manifest, vdiags, err := v.Manifest()
 		if err != nil {
-			return err
+			c.unreadable(v.File(), err)
+			continue
 		}
 		mc.diags = append(mc.diags, vdiags...)
 		if manifest == nil || vdiags.Err() != nil {
@@ -196,10 +206,7 @@ func (c *checker) module(ctx context.Context, name string) error {
 		if len(manifest.Steps) > 0 {
 			nested = append(nested, manifest)
 		}
-		a, err := mc.bump(v, manifest)
-		if err != nil {
-			return err
-		}
+		a := mc.bump(v, manifest)
 		if c.opt.Base != "" && !published {
 			added = append(added, a)
 		}
@@ -287,31 +294,24 @@ func (c *moduleCheck) created(v *Version, m *schema.ModuleVersion) {
 
 // bump compares a version with the nearest lower one and, within its major,
 // the nearest higher.
-func (c *moduleCheck) bump(v *Version, m *schema.ModuleVersion) (Addition, error) {
+func (c *moduleCheck) bump(v *Version, m *schema.ModuleVersion) Addition {
 	a := Addition{Module: c.m.Name, Version: v.String()}
 	lower, higher := neighbours(c.m.Versions, v)
 	if lower != nil {
 		a.From = lower.String()
-		lm, _, err := lower.Manifest()
-		if err != nil {
-			return a, err
-		}
-		if lm != nil {
+		// One that cannot be read is reported by itself.
+		if lm, _, _ := lower.Manifest(); lm != nil {
 			a.Difference = Compare(lm, m)
 			a.Least, a.Chosen = Least(lower.Number, a.Difference), Raised(lower.Number, v.Number)
 			c.tooSmall(m, lower, v, a.Difference, "raise it: "+Next(lower.Number, a.Least).String()+" is the least")
 		}
 	}
 	if higher != nil && c.opt.Base != "" && !c.base.has(v.path) {
-		hm, _, err := higher.Manifest()
-		if err != nil {
-			return a, err
-		}
-		if hm != nil {
+		if hm, _, _ := higher.Manifest(); hm != nil {
 			c.tooSmall(m, v, higher, Compare(m, hm), "choose a number from which the step to "+higher.String()+" is large enough")
 		}
 	}
-	return a, nil
+	return a
 }
 
 // tooSmall reports when the step between two versions is less than their

@@ -169,7 +169,7 @@ func TestCheckRules(t *testing.T) {
 		}, []string{"modules/B layout", "modules/B/module.yaml:3 schema"}},
 		{"layout: no module.yaml", registry.CheckOptions{}, func(t *testing.T, dir string) {
 			put(t, dir, "modules/b/src/x", "")
-		}, []string{"modules/b/module.yaml layout"}},
+		}, []string{"modules/b/module.yaml:3 layout"}},
 		{"layout: another name within", registry.CheckOptions{}, func(t *testing.T, dir string) {
 			edit(t, dir, module, "name: a\n", "name: b\n")
 		}, []string{module + ":3 layout"}},
@@ -445,6 +445,24 @@ func TestCheckBehind(t *testing.T) {
 	res := check(t, dir, registry.CheckOptions{Base: "main"})
 	if got := show(res.Diagnostics); !slices.Equal(got, []string{"modules/a/versions/1.0.0.yaml immutable"}) {
 		t.Error(got)
+	}
+}
+
+// TestCheckReadsOn: a file that cannot be read keeps nothing else from being
+// checked.
+func TestCheckReadsOn(t *testing.T) {
+	_, dir := newRegistry(t, "")
+	if err := os.Symlink("nowhere", filepath.Join(dir, "modules/a/versions/0.9.0.yaml")); err != nil {
+		t.Skipf("skipped: this system makes no links: %v", err)
+	}
+	put(t, dir, "modules/b/module.yaml", moduleYAML("c", owned))
+	res := check(t, dir, registry.CheckOptions{})
+	got := show(res.Diagnostics)
+	want := []string{"modules/a/versions/0.9.0.yaml layout", "modules/b/module.yaml:3 layout"}
+	for _, w := range want {
+		if !slices.ContainsFunc(got, func(g string) bool { return strings.HasPrefix(g, w) }) {
+			t.Errorf("no %q in %q", w, got)
+		}
 	}
 }
 

@@ -218,7 +218,7 @@ func (e *execution) choose() schema.Diagnostics {
 			from[i] = true
 		}
 		e.mode[i] = either
-		if len(only) > 0 && !only[i] {
+		if len(only) > 0 && !only[i] && !anew[i] {
 			e.mode[i] = omit
 		} else if anew[i] || from[i] || s.NoCache {
 			e.mode[i] = force
