@@ -169,7 +169,7 @@ func TestCheckRules(t *testing.T) {
 		}, []string{"modules/B layout", "modules/B/module.yaml:3 schema"}},
 		{"layout: no module.yaml", registry.CheckOptions{}, func(t *testing.T, dir string) {
 			put(t, dir, "modules/b/src/x", "")
-		}, []string{"modules/b/module.yaml:3 layout"}},
+		}, []string{"modules/b/module.yaml layout"}},
 		{"layout: another name within", registry.CheckOptions{}, func(t *testing.T, dir string) {
 			edit(t, dir, module, "name: a\n", "name: b\n")
 		}, []string{module + ":3 layout"}},
