@@ -271,10 +271,74 @@ func (d *decoder) snapshot(n *yaml.Node) *Snapshot {
 			return
 		case "folder":
 			s.Folder = text(v)
+		case "snapshot":
+			s.Version = text(v)
+		case "git":
+			s.Git = &GitOrigin{}
+			d.each(v, func(key string, _ Pos, v *yaml.Node) {
+				switch key {
+				case "url":
+					s.Git.URL = text(v)
+				case "commit":
+					s.Git.Commit = str(v)
+				case "path":
+					s.Git.Path = text(v)
+				}
+			})
+		case "image":
+			s.Image = &ImageOrigin{}
+			d.each(v, func(key string, _ Pos, v *yaml.Node) {
+				switch key {
+				case "name":
+					s.Image.Name = text(v)
+				case "path":
+					s.Image.Path = text(v)
+				}
+			})
+		case "archive":
+			s.Archive = d.archive(v)
+		case "azureDevOps":
+			s.AzureDevOps = d.azureDevOps(v)
 		}
 		s.Origin = key
 	})
 	return s
+}
+
+func (d *decoder) archive(n *yaml.Node) *ArchiveOrigin {
+	a := &ArchiveOrigin{}
+	d.each(n, func(key string, _ Pos, v *yaml.Node) {
+		switch key {
+		case "url":
+			a.URL = text(v)
+		case "strip":
+			a.Strip = integer(v)
+		case "path":
+			a.Path = text(v)
+		}
+	})
+	return a
+}
+
+func (d *decoder) azureDevOps(n *yaml.Node) *AzureDevOpsOrigin {
+	a := &AzureDevOpsOrigin{}
+	d.each(n, func(key string, _ Pos, v *yaml.Node) {
+		switch key {
+		case "organization":
+			a.Organization = str(v)
+		case "project":
+			a.Project = str(v)
+		case "pipeline":
+			a.Pipeline, _ = nodeInt(v)
+		case "run":
+			a.Run, _ = nodeInt(v)
+		case "artifact":
+			a.Artifact = str(v)
+		case "path":
+			a.Path = text(v)
+		}
+	})
+	return a
 }
 
 // iface takes the keys of an interface; it reports whether key was one.
@@ -451,9 +515,43 @@ func (d *decoder) registry(n *yaml.Node) *Registry {
 			r.Description = str(v)
 		case "images":
 			r.Images = str(v)
+		case "mirrors":
+			for _, c := range v.Content {
+				r.Mirrors = append(r.Mirrors, str(resolve(c)))
+			}
+		case "source":
+			r.Source = str(v)
+		case "policy":
+			r.Policy = d.policy(v)
 		}
 	})
 	return r
+}
+
+func (d *decoder) policy(n *yaml.Node) Policy {
+	var p Policy
+	d.each(n, func(key string, _ Pos, v *yaml.Node) {
+		switch key {
+		case "signatures":
+			p.Signatures = str(v)
+		case "keys":
+			p.Keys = d.texts(v)
+		case "identities":
+			for _, c := range v.Content {
+				var id Identity
+				d.each(resolve(c), func(key string, _ Pos, v *yaml.Node) {
+					switch key {
+					case "issuer":
+						id.Issuer = str(v)
+					case "subject":
+						id.Subject = text(v)
+					}
+				})
+				p.Identities = append(p.Identities, id)
+			}
+		}
+	})
+	return p
 }
 
 func (d *decoder) lock(n *yaml.Node) *Lock {

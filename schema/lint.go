@@ -1,6 +1,8 @@
 package schema
 
 import (
+	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -83,7 +85,7 @@ func (l *linter) moduleVersion(m *ModuleVersion) {
 		if m.Snapshot == nil {
 			l.add(m.Run.Pos, RuleSnapshot, "add snapshot: {folder: ../src}", "the version has a command and no snapshot")
 		}
-		if len(m.Registries) > 0 {
+		if len(m.Registries) > 0 && (m.Snapshot == nil || !strings.Contains(m.Snapshot.Version.Value, "/")) {
 			l.add(m.Registries[0].Pos, RuleSchema, "registries are for modules with steps", "a module with a command uses no registries")
 		}
 	} else {
@@ -300,8 +302,61 @@ func (l *linter) path(t Text) {
 	}
 }
 
+// origin checks where files outside the repository come from.
+func (l *linter) origin(s *Snapshot) {
+	switch {
+	case s.Git != nil:
+		l.path(s.Git.Path)
+		u := s.Git.URL
+		switch parsed, err := url.Parse(u.Value); {
+		case strings.HasPrefix(u.Value, "-") || strings.Contains(u.Value, "::"):
+			l.add(u.Pos, RuleSnapshot, "https://HOST/PATH or ssh://HOST/PATH", "%q is no address of a repository", clip(u.Value))
+		case err == nil && parsed.User != nil && parsed.Scheme != "ssh":
+			l.add(u.Pos, RuleSnapshot, "git asks for credentials where it runs", "the address of the repository holds a user or password")
+		}
+	case s.Image != nil:
+		l.path(Text{strings.TrimPrefix(s.Image.Path.Value, "/"), s.Image.Path.Pos})
+		if s.IsEnvironment() && s.Digest != "" {
+			l.add(s.Pos, RuleSnapshot, "drop the digest, or name a path in the image", "an image that is the environment has no files to have a digest")
+		}
+	case s.Archive != nil:
+		l.path(s.Archive.Path)
+		if u, err := url.Parse(s.Archive.URL.Value); err != nil || u.Scheme == "https" && u.Host == "" {
+			l.add(s.Archive.URL.Pos, RuleSnapshot, "https://HOST/PATH or file:///PATH", "%q is no address of an archive", clip(s.Archive.URL.Value))
+		} else if u.User != nil {
+			l.add(s.Archive.URL.Pos, RuleSnapshot, "publish it where no password is needed, or use another origin", "the address of the archive holds a user or password")
+		}
+	case s.AzureDevOps != nil:
+		l.path(s.AzureDevOps.Path)
+	case s.Version.Value != "":
+		ref, err := ParseModuleRef(s.Version.Value)
+		if err != nil || !ValidVersion(ref.Selector) {
+			l.add(s.Version.Pos, RuleSnapshot, "write MODULE@1.2.3", "%q names no exact version", clip(s.Version.Value))
+		}
+	}
+}
+
+func (l *linter) registry(r *Registry) {
+	p := r.Policy
+	for _, k := range p.Keys {
+		l.path(k)
+	}
+	for _, id := range p.Identities {
+		if _, err := regexp.Compile(id.Subject.Value); err != nil {
+			l.add(id.Subject.Pos, RulePolicy, "", "the subject %q is no regular expression", clip(id.Subject.Value))
+		}
+	}
+	if p.Signatures == "required" && len(p.Keys)+len(p.Identities) == 0 {
+		l.add(l.place("policy"), RulePolicy, "add keys: [KEY.pub], or identities", "signatures are required, but nobody may sign")
+	}
+}
+
 func (l *linter) snapshot(s *Snapshot) {
-	if s == nil || s.Folder.Value == "" {
+	if s == nil {
+		return
+	}
+	l.origin(s)
+	if s.Folder.Value == "" {
 		return
 	}
 	if strings.HasPrefix(s.Folder.Value, "/") || strings.Contains(s.Folder.Value, "\\") {

@@ -67,10 +67,27 @@ func (m Map[T]) MarshalJSON() ([]byte, error) {
 
 // Registry is registry.yaml.
 type Registry struct {
-	File        string `json:"-"`
-	Name        string `json:"name"`
-	Description string `json:"description,omitempty"`
-	Images      string `json:"images,omitempty"` // HOST/PREFIX that images are published to
+	File        string   `json:"-"`
+	Name        string   `json:"name"`
+	Description string   `json:"description,omitempty"`
+	Images      string   `json:"images,omitempty"`  // HOST/PREFIX that images are published to
+	Mirrors     []string `json:"mirrors,omitempty"` // HOST/PREFIX that have copies
+	Source      string   `json:"source,omitempty"`  // the address of the repository, for people
+	Policy      Policy   `json:"policy,omitzero"`
+}
+
+// Policy is what a registry demands of the images of its versions.
+type Policy struct {
+	Signatures string     `json:"signatures,omitempty"` // "required", or "" for those that are there
+	Keys       []Text     `json:"keys,omitempty"`       // files of public keys, beside registry.yaml
+	Identities []Identity `json:"identities,omitempty"`
+}
+
+// Identity is who may sign without a key of their own: the subject of a
+// certificate and who vouches for it.
+type Identity struct {
+	Issuer  string `json:"issuer"`
+	Subject Text   `json:"subject"` // a regular expression that the whole must match
 }
 
 // State is the lifecycle state of a version or module.
@@ -197,10 +214,49 @@ type Run struct {
 
 // Snapshot is where files come from: exactly one origin.
 type Snapshot struct {
-	Folder Text   `json:"folder,omitzero"`
-	Origin string `json:"origin,omitempty"` // the key of the origin: folder, git, image, …
-	Digest Digest `json:"digest,omitempty"`
-	Pos    Pos    `json:"-"`
+	Folder      Text               `json:"folder,omitzero"` // in the repository
+	Git         *GitOrigin         `json:"git,omitempty"`
+	Image       *ImageOrigin       `json:"image,omitempty"`
+	Version     Text               `json:"snapshot,omitzero"` // another version's: [REGISTRY/]MODULE@VERSION
+	Archive     *ArchiveOrigin     `json:"archive,omitempty"`
+	AzureDevOps *AzureDevOpsOrigin `json:"azureDevOps,omitempty"`
+	Origin      string             `json:"origin,omitempty"` // the key of the origin: folder, git, image, …
+	Digest      Digest             `json:"digest,omitempty"`
+	Pos         Pos                `json:"-"`
+}
+
+// IsEnvironment reports whether the origin is an image that is the environment
+// itself: no files are taken out of it.
+func (s *Snapshot) IsEnvironment() bool { return s != nil && s.Image != nil && s.Image.Path.Value == "" }
+
+// GitOrigin is a folder of a git repository at a commit.
+type GitOrigin struct {
+	URL    Text   `json:"url"`
+	Commit string `json:"commit"` // the full hash
+	Path   Text   `json:"path,omitzero"`
+}
+
+// ImageOrigin is a container image or, with a path, a folder out of it.
+type ImageOrigin struct {
+	Name Text `json:"name"` // by digest: NAME@sha256:…
+	Path Text `json:"path,omitzero"`
+}
+
+// ArchiveOrigin is a folder of a tar or zip archive.
+type ArchiveOrigin struct {
+	URL   Text `json:"url"`             // https or file
+	Strip int  `json:"strip,omitempty"` // leading folders of its names that are dropped
+	Path  Text `json:"path,omitzero"`
+}
+
+// AzureDevOpsOrigin is a folder of an artifact of a pipeline run.
+type AzureDevOpsOrigin struct {
+	Organization string `json:"organization"`
+	Project      string `json:"project"`
+	Pipeline     int64  `json:"pipeline"`
+	Run          int64  `json:"run"`
+	Artifact     string `json:"artifact"`
+	Path         Text   `json:"path,omitzero"`
 }
 
 // ModuleVersion is modules/NAME/versions/VERSION.yaml: an immutable unit of

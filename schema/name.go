@@ -13,6 +13,7 @@ import (
 var (
 	namePattern  = regexp.MustCompile(`^[a-z][a-z0-9-]{0,63}$`)
 	identPattern = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]{0,63}$`)
+	exactPattern = regexp.MustCompile(`^\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?$`)
 	envPattern   = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,127}$`)
 )
 
@@ -21,6 +22,9 @@ func ValidName(s string) bool { return namePattern.MatchString(s) }
 
 // ValidIdent reports whether s may name an input, output, param, secret or step.
 func ValidIdent(s string) bool { return identPattern.MatchString(s) }
+
+// ValidVersion reports whether a selector names one version and not a range.
+func ValidVersion(selector string) bool { return exactPattern.MatchString(selector) }
 
 // Fold gives what must be unique among names: case and - or _ make no difference.
 func Fold(ident string) string {

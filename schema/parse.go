@@ -62,7 +62,7 @@ func some[T any](m *T, diags Diagnostics) (any, Diagnostics) {
 }
 
 func (d *document) asRegistry() (*Registry, Diagnostics) {
-	return read(d, KindRegistry, (*decoder).registry, nil)
+	return read(d, KindRegistry, (*decoder).registry, (*linter).registry)
 }
 
 func (d *document) asModule() (*Module, Diagnostics) {

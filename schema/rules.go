@@ -38,6 +38,7 @@ const (
 	RuleCodeowners   Rule = "codeowners"
 	RuleRequirements Rule = "requirements"
 	RuleReserved     Rule = "reserved"
+	RulePolicy       Rule = "policy"
 )
 
 // The rules of a pipeline.
