@@ -35,8 +35,11 @@ func readBase(ctx context.Context, dir, rev string) (*base, error) {
 	b := &base{files: map[string]bool{}, diff: map[string]bool{}}
 	repo, err := git.Open(ctx, dir)
 	if err != nil {
-		if rev != "" {
+		switch {
+		case rev != "":
 			return nil, fmt.Errorf("cannot compare with %q: %w", rev, err)
+		case errors.Is(err, git.ErrNotTrusted):
+			return nil, err
 		}
 		return b, nil
 	}

@@ -684,8 +684,8 @@ func TestSource(t *testing.T) {
 		}
 		out := t.TempDir()
 		d, err := tree.Unpack(t.Context(), out)
-		if m, _, _ := v.Manifest(); err != nil || d != m.Snapshot.Digest {
-			t.Fatalf("%s: %v", d, err)
+		if m, _, _ := v.Manifest(); err != nil || d.Digest != m.Snapshot.Digest {
+			t.Fatalf("%s: %v", d.Digest, err)
 		}
 		return get(t, out, "main.py")
 	}

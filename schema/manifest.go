@@ -227,7 +227,9 @@ type Snapshot struct {
 
 // IsEnvironment reports whether the origin is an image that is the environment
 // itself: no files are taken out of it.
-func (s *Snapshot) IsEnvironment() bool { return s != nil && s.Image != nil && s.Image.Path.Value == "" }
+func (s *Snapshot) IsEnvironment() bool {
+	return s != nil && s.Image != nil && s.Image.Path.Value == ""
+}
 
 // GitOrigin is a folder of a git repository at a commit.
 type GitOrigin struct {

@@ -174,6 +174,8 @@ func classify(err error) (code int, hint string) {
 		return exitProblems, "name the folder that holds registry.yaml, or make one: modyard init"
 	case errors.Is(err, runner.ErrNoRun):
 		return exitProblems, "modyard runs lists them"
+	case errors.Is(err, git.ErrNotTrusted):
+		return exitProblems, "if you trust it: git config --global --add safe.directory DIR"
 	case errors.Is(err, git.ErrNoRevision), errors.Is(err, git.ErrNoRepository), errors.Is(err, os.ErrNotExist):
 		return exitProblems, ""
 	}

@@ -21,6 +21,7 @@ var (
 	ErrNoGit        = errors.New("git is not installed")
 	ErrNoRepository = errors.New("no git repository")
 	ErrNoRevision   = errors.New("no such revision")
+	ErrNotTrusted   = errors.New("git does not read a repository that belongs to another user")
 )
 
 // maxOutput bounds what one git command may print, in bytes.
@@ -29,6 +30,8 @@ const maxOutput = 256 << 20
 // Repo is a repository with a working tree.
 type Repo struct {
 	Root string // the working tree's root, absolute, links resolved
+
+	partial bool // made by Fetch
 }
 
 // Open finds the repository that dir is in.
@@ -37,6 +40,9 @@ func Open(ctx context.Context, dir string) (*Repo, error) {
 	if err != nil {
 		if errors.Is(err, ErrNoGit) || ctx.Err() != nil {
 			return nil, err
+		}
+		if strings.Contains(err.Error(), "dubious ownership") { // git has no code for it
+			return nil, fmt.Errorf("%s: %w", dir, ErrNotTrusted)
 		}
 		return nil, fmt.Errorf("%s: %w", dir, ErrNoRepository)
 	}
@@ -92,7 +98,7 @@ func (r *Repo) Commit(ctx context.Context, rev string) (string, error) {
 func (r *Repo) command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, "git", append([]string{"-c", "core.quotepath=off", "-c", "core.fsmonitor=false", "-c", "log.showSignature=false", "-c", "log.follow=false"}, args...)...)
 	cmd.Dir = r.Root
-	cmd.Env = append(environ(), "LC_ALL=C", "GIT_OPTIONAL_LOCKS=0", "GIT_TERMINAL_PROMPT=0")
+	cmd.Env = append(environ(), "LC_ALL=C", "GIT_OPTIONAL_LOCKS=0", "GIT_TERMINAL_PROMPT=0", protocols)
 	return cmd
 }
 

@@ -3,11 +3,9 @@ package snapshot
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
-	"path"
 	"slices"
 	"strings"
 
@@ -31,9 +29,7 @@ func Commit(ctx context.Context, repo *git.Repo, commit, folder string) (*Tree, 
 	if len(entries) == 0 {
 		return nil, fmt.Errorf("the folder %q is not in commit %.12s", folder, commit)
 	}
-	blobs := map[string]string{} // object by path
-	links := map[string]string{} // object by path
-	wrong := map[string]error{}  // what cannot be kept, by path
+	l := newListing()
 	for _, e := range entries {
 		name := e.Path
 		if folder != "" && folder != "." {
@@ -41,48 +37,27 @@ func Commit(ctx context.Context, repo *git.Repo, commit, folder string) (*Tree, 
 		}
 		switch e.Mode {
 		case "120000":
-			links[name] = e.Object
+			l.links[name] = e.Object
 		case "160000":
-			wrong[name] = &ProblemError{name, "is a git submodule", "copy its files into the folder"}
+			l.wrong[name] = &ProblemError{name, "is a git submodule", "copy its files into the folder"}
 		default:
-			blobs[name] = e.Object
+			l.files[name] = e.Object
 		}
 	}
-	if err := resolveLinks(ctx, repo, folder, blobs, links, wrong); err != nil {
+	if err := readLinks(ctx, repo, l.links); err != nil {
 		return nil, err
 	}
-	patterns, err := commitIgnore(ctx, repo, blobs)
+	l.resolve(folder)
+	patterns, err := commitIgnore(ctx, repo, l.files)
 	if err != nil {
 		return nil, err
 	}
-	var problems []error
-	for _, name := range slices.Sorted(maps.Keys(wrong)) {
-		if !ignoredPath(patterns, nfc(name)) {
-			problems = append(problems, wrong[name])
-		}
-	}
-	if err := errors.Join(problems...); err != nil {
-		return nil, err
-	}
-	objects := map[string]string{} // by NFC name
-	var files []file
-	for name, id := range blobs {
-		if ignoredPath(patterns, nfc(name)) {
-			continue
-		}
-		objects[nfc(name)] = id
-		files = append(files, file{name: nfc(name)})
-	}
-	if len(files) > MaxFiles {
-		return nil, fmt.Errorf("the folder %q has %d files; a snapshot has at most %d", folder, len(files), MaxFiles)
-	}
-	t, err := newTree(files)
+	t, ids, err := l.tree(patterns)
 	if err != nil {
 		return nil, err
 	}
-	ids := make([]string, len(t.files))
-	for i, f := range t.files {
-		ids[i] = objects[f.name]
+	if err := repo.Prefetch(ctx, ids); err != nil {
+		return nil, err
 	}
 	t.each = func(ctx context.Context, f func(i int, content io.Reader) error) error {
 		return repo.Blobs(ctx, ids, func(i int, size int64, content io.Reader) error {
@@ -116,64 +91,18 @@ func commitIgnore(ctx context.Context, repo *git.Repo, blobs map[string]string) 
 	return patterns, err
 }
 
-// resolveLinks puts the blob of each link's target in the link's place, or
-// says what is wrong with the link.
-func resolveLinks(ctx context.Context, repo *git.Repo, folder string, blobs, links map[string]string, wrong map[string]error) error {
+// readLinks puts the text of each link in the place of its object.
+func readLinks(ctx context.Context, repo *git.Repo, links map[string]string) error {
 	names := slices.Sorted(maps.Keys(links))
 	ids := make([]string, len(names))
 	for i, name := range names {
 		ids[i] = links[name]
 	}
-	targets := map[string]string{}
-	err := repo.Blobs(ctx, ids, func(i int, _ int64, content io.Reader) error {
+	return repo.Blobs(ctx, ids, func(i int, _ int64, content io.Reader) error {
 		data, err := io.ReadAll(io.LimitReader(content, maxLink))
-		targets[names[i]] = string(data)
+		links[names[i]] = string(data)
 		return err
 	})
-	if err != nil {
-		return err
-	}
-	copies := map[string]string{}
-	for _, name := range names {
-		at := name
-		for hops := 0; targets[at] != "" && hops < 40; hops++ {
-			at = follow(folder, at, targets[at])
-		}
-		if id, ok := blobs[at]; ok {
-			copies[name] = id
-		} else {
-			wrong[name] = &ProblemError{name, "is a link to no file of the folder", "put the file itself there"}
-		}
-	}
-	maps.Copy(blobs, copies)
-	return nil
-}
-
-// follow gives the path in the folder that a link there leads to; "" when it
-// leads out.
-func follow(folder, link, target string) string {
-	if path.IsAbs(target) {
-		return ""
-	}
-	at := path.Join(folder, path.Dir(link), target)
-	if folder = path.Clean(folder); folder == "." {
-		return at
-	}
-	inside, ok := strings.CutPrefix(at, folder+"/")
-	if !ok {
-		return ""
-	}
-	return inside
-}
-
-// ignoredPath reports whether the file or one of the folders it is in is left out.
-func ignoredPath(patterns []string, name string) bool {
-	for p, isDir := name, false; p != "."; p, isDir = path.Dir(p), true {
-		if ignored(patterns, p, isDir) {
-			return true
-		}
-	}
-	return false
 }
 
 // Added finds the first-parent commit that brought the file of a version to

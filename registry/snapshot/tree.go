@@ -2,7 +2,6 @@ package snapshot
 
 import (
 	"archive/tar"
-	"bytes"
 	"cmp"
 	"context"
 	"crypto/sha256"
@@ -65,34 +64,49 @@ func (e *ProblemError) Error() string { return fmt.Sprintf("%q %s", e.Path, e.Me
 func newTree(files []file) (*Tree, error) {
 	slices.SortFunc(files, func(a, b file) int { return cmp.Compare(a.name, b.name) })
 	var problems []error
-	fold := cases.Fold()
-	type place struct {
-		name   string
-		isFile bool
-	}
-	seen := make(map[string]place, len(files))
+	taken := newNames(len(files))
 	for _, f := range files {
-		if err := checkName(f.name); err != nil {
+		if err := taken.add(f.name); err != nil {
 			problems = append(problems, err)
-			continue
-		}
-		for p := f.name; p != "."; p = path.Dir(p) {
-			key := fold.String(p)
-			first, dup := seen[key]
-			if !dup {
-				seen[key] = place{p, p == f.name}
-				continue
-			}
-			if first.name != p || first.isFile || p == f.name {
-				problems = append(problems, &ProblemError{f.name, fmt.Sprintf("clashes with %q on systems that ignore case or compose letters", first.name), "rename one of them"})
-			}
-			break
 		}
 	}
 	if err := errors.Join(problems...); err != nil {
 		return nil, err
 	}
 	return &Tree{files: files}, nil
+}
+
+// names are those of a tree so far; they must be told apart on every system.
+type names struct {
+	fold cases.Caser
+	seen map[string]place
+}
+
+type place struct {
+	name   string
+	isFile bool
+}
+
+func newNames(n int) *names { return &names{cases.Fold(), make(map[string]place, n)} }
+
+// add takes a file's name, or says what is wrong with it.
+func (n *names) add(name string) error {
+	if err := checkName(name); err != nil {
+		return err
+	}
+	for p := name; p != "."; p = path.Dir(p) {
+		key := n.fold.String(p)
+		first, dup := n.seen[key]
+		if !dup {
+			n.seen[key] = place{p, p == name}
+			continue
+		}
+		if first.name != p || first.isFile || p == name {
+			return &ProblemError{name, fmt.Sprintf("clashes with %q on systems that ignore case or compose letters", first.name), "rename one of them"}
+		}
+		break
+	}
+	return nil
 }
 
 func checkName(name string) error {
@@ -152,74 +166,104 @@ func (t *Tree) Size() int64 {
 // Digest reads the tree and returns its digest.
 func (t *Tree) Digest(ctx context.Context) (schema.Digest, error) {
 	h := sha256.New()
-	if err := t.write(ctx, h, nil); err != nil {
+	if err := t.write(ctx, newWriter(h, "")); err != nil {
 		return "", err
 	}
 	return schema.DigestSum(h.Sum(nil)), nil
 }
 
 // WriteTar writes the canonical archive.
-func (t *Tree) WriteTar(ctx context.Context, w io.Writer) error { return t.write(ctx, w, nil) }
+func (t *Tree) WriteTar(ctx context.Context, w io.Writer) error {
+	return t.write(ctx, newWriter(w, ""))
+}
+
+// Content is what was unpacked.
+type Content struct {
+	Digest schema.Digest
+	Files  int
+	Size   int64 // bytes of content
+}
+
+// Unpacker is a snapshot's files wherever they are: a [Tree], or [Packed].
+type Unpacker interface {
+	// Unpack writes the files into dir, which exists and is empty, and
+	// returns the digest of exactly what it wrote.
+	Unpack(ctx context.Context, dir string) (Content, error)
+}
 
 // Unpack writes the files into dir, which exists and is empty, and returns
 // the digest of exactly what it wrote.
-func (t *Tree) Unpack(ctx context.Context, dir string) (schema.Digest, error) {
+func (t *Tree) Unpack(ctx context.Context, dir string) (Content, error) {
 	h := sha256.New()
-	made := map[string]bool{}
-	err := t.write(ctx, h, func(name string) (io.WriteCloser, error) {
-		dst := filepath.Join(dir, filepath.FromSlash(name))
-		if parent := filepath.Dir(dst); !made[parent] {
-			if err := os.MkdirAll(parent, 0o755); err != nil {
-				return nil, err
-			}
-			made[parent] = true
-		}
-		f, err := os.OpenFile(dst, os.O_WRONLY|os.O_CREATE|os.O_EXCL, Mode)
-		if err != nil {
-			return nil, err
-		}
-		return f, f.Chmod(Mode)
-	})
-	if err != nil {
-		return "", err
+	w := newWriter(h, dir)
+	if err := t.write(ctx, w); err != nil {
+		return Content{}, err
 	}
-	return schema.DigestSum(h.Sum(nil)), nil
+	w.content.Digest = schema.DigestSum(h.Sum(nil))
+	return w.content, nil
 }
 
-// write writes the archive to w and, with create, each file's content too.
-func (t *Tree) write(ctx context.Context, w io.Writer, create func(name string) (io.WriteCloser, error)) error {
-	tw := tar.NewWriter(w)
-	buf := make([]byte, 256<<10)
-	one := func(i int, content io.Reader) error {
-		if err := ctx.Err(); err != nil {
-			return context.Cause(ctx)
-		}
-		f := t.files[i]
-		if err := tw.WriteHeader(header(f)); err != nil {
-			return fmt.Errorf("cannot write %q into the tree: %w", f.name, err)
-		}
-		var dst io.Writer = tw
-		var out io.WriteCloser
-		if create != nil {
-			var err error
-			if out, err = create(f.name); err != nil {
-				return err
-			}
-			dst = io.MultiWriter(tw, out)
-		}
-		n, err := io.CopyBuffer(dst, onlyReader{io.LimitReader(content, f.size+1)}, buf)
-		if out != nil {
-			err = errors.Join(err, out.Close())
-		}
-		if n != f.size || errors.Is(err, tar.ErrWriteTooLong) {
-			return &ProblemError{f.name, "changed while it was read", "try again when nothing writes to it"}
-		}
+func (t *Tree) write(ctx context.Context, w *writer) error {
+	if err := t.contents(ctx, func(i int, content io.Reader) error { return w.file(ctx, t.files[i], content) }); err != nil {
 		return err
 	}
-	if err := t.contents(ctx, one); err != nil {
-		return err
+	return w.tar.Close()
+}
+
+// writer writes the canonical archive and, with a folder, the files too.
+type writer struct {
+	tar     *tar.Writer
+	buf     []byte
+	dir     string // "" to write no files
+	made    map[string]bool
+	content Content
+}
+
+func newWriter(w io.Writer, dir string) *writer {
+	return &writer{tar: tar.NewWriter(w), buf: make([]byte, 256<<10), dir: dir, made: map[string]bool{}}
+}
+
+func (w *writer) file(ctx context.Context, f file, content io.Reader) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
 	}
-	return tw.Close()
+	if err := w.tar.WriteHeader(header(f)); err != nil {
+		return fmt.Errorf("cannot write %q into the tree: %w", f.name, err)
+	}
+	var dst io.Writer = w.tar
+	var out *os.File
+	if w.dir != "" {
+		var err error
+		if out, err = w.create(f.name); err != nil {
+			return err
+		}
+		dst = io.MultiWriter(w.tar, out)
+	}
+	n, err := io.CopyBuffer(dst, onlyReader{io.LimitReader(content, f.size+1)}, w.buf)
+	if out != nil {
+		err = errors.Join(err, out.Close())
+	}
+	if n != f.size || errors.Is(err, tar.ErrWriteTooLong) {
+		return &ProblemError{f.name, "changed while it was read", "try again when nothing writes to it"}
+	}
+	w.content.Files++
+	w.content.Size += n
+	return err
+}
+
+func (w *writer) create(name string) (*os.File, error) {
+	dst := filepath.Join(w.dir, filepath.FromSlash(name))
+	if parent := filepath.Dir(dst); !w.made[parent] {
+		if err := os.MkdirAll(parent, 0o755); err != nil {
+			return nil, err
+		}
+		w.made[parent] = true
+	}
+	f, err := os.OpenFile(dst, os.O_WRONLY|os.O_CREATE|os.O_EXCL, Mode)
+	if err != nil {
+		return nil, err
+	}
+	return f, f.Chmod(Mode)
 }
 
 // onlyReader hides WriteTo, which would pass by the buffer.
@@ -246,49 +290,6 @@ var epoch = time.Unix(0, 0).UTC()
 
 func header(f file) *tar.Header {
 	return &tar.Header{Typeflag: tar.TypeReg, Name: Prefix + f.name, Size: f.size, Mode: Mode, ModTime: epoch}
-}
-
-// ReadTar reads a canonical archive into memory, at most limit bytes of
-// content, and refuses any archive that is not exactly canonical.
-func ReadTar(ctx context.Context, data []byte, limit int64) (*Tree, error) {
-	tr := tar.NewReader(bytes.NewReader(data))
-	var files []file
-	var total int64
-	for {
-		h, err := tr.Next()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return nil, fmt.Errorf("cannot read the tree: %w", err)
-		}
-		name, ok := strings.CutPrefix(h.Name, Prefix)
-		if !ok || h.Typeflag != tar.TypeReg {
-			return nil, fmt.Errorf("cannot read the tree: %q is no file of a tree", h.Name)
-		}
-		if total += h.Size; total > limit || len(files) >= MaxFiles {
-			return nil, errors.New("cannot read the tree: it is too large")
-		}
-		content, err := io.ReadAll(tr)
-		if err != nil {
-			return nil, fmt.Errorf("cannot read the tree: %w", err)
-		}
-		files = append(files, file{name, int64(len(content)), func() (io.ReadCloser, error) {
-			return io.NopCloser(bytes.NewReader(content)), nil
-		}})
-	}
-	t, err := newTree(files)
-	if err != nil {
-		return nil, fmt.Errorf("cannot read the tree: %w", err)
-	}
-	var again bytes.Buffer
-	if err := t.WriteTar(ctx, &again); err != nil {
-		return nil, err
-	}
-	if !bytes.Equal(again.Bytes(), data) {
-		return nil, errors.New("cannot read the tree: the archive is not canonical")
-	}
-	return t, nil
 }
 
 func nfc(name string) string { return norm.NFC.String(name) }

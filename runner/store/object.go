@@ -132,29 +132,38 @@ func (s *Store) CopyFile(ctx context.Context, path string) (Object, error) {
 }
 
 // AddTree takes a tree into the store; its digest must be the one that is
-// wanted, unless that is "".
-func (s *Store) AddTree(ctx context.Context, t *snapshot.Tree, want schema.Digest) (Object, error) {
-	o := Object{Digest: want, Size: t.Size(), Folder: true, Files: len(t.Files())}
-	if want != "" && s.Check(ctx, o) == nil {
-		return o, nil
+// wanted, unless that is "". What has another is not kept.
+func (s *Store) AddTree(ctx context.Context, t snapshot.Unpacker, want schema.Digest) (Object, error) {
+	if want != "" {
+		o := Object{Digest: want, Folder: true}
+		if s.Check(ctx, o) == nil {
+			return o, nil
+		}
 	}
 	tmp, err := os.MkdirTemp(s.Temp(), "tree-")
 	if err != nil {
 		return Object{}, err
 	}
 	defer os.RemoveAll(tmp)
-	d, err := t.Unpack(ctx, tmp)
+	c, err := t.Unpack(ctx, tmp)
 	if err != nil {
 		return Object{}, err
 	}
-	if want != "" && d != want {
-		return Object{}, fmt.Errorf("the content has the digest %s, not %s", d, want)
+	if want != "" && c.Digest != want {
+		return Object{}, &MismatchError{Want: want, Got: c.Digest}
 	}
 	if _, err := sealTree(tmp, nil); err != nil {
 		return Object{}, err
 	}
-	o.Digest, o.Size = d, t.Size()
+	o := Object{Digest: c.Digest, Size: c.Size, Folder: true, Files: c.Files}
 	return o, s.commitTree(ctx, tmp, o)
+}
+
+// MismatchError says that a copy of something is not what its digest says.
+type MismatchError struct{ Want, Got schema.Digest }
+
+func (e *MismatchError) Error() string {
+	return fmt.Sprintf("the content has the digest %s, not %s", e.Got, e.Want)
 }
 
 // MoveFolder takes a folder into the store; it is gone from path.

@@ -1,0 +1,74 @@
+package git
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"strings"
+)
+
+// ErrUnreachable says that a repository's branches and tags do not lead to a
+// commit: it may be a fork's, which some hosts serve under the same address.
+var ErrUnreachable = errors.New("no branch and no tag of the repository leads to the commit")
+
+// protocols are those that a repository may be fetched by; others run programs.
+const protocols = "GIT_ALLOW_PROTOCOL=file:git:http:https:ssh"
+
+// Fetch makes a bare repository in dir, which is empty, that has one commit of
+// the repository at url and the folders of its tree. Files are fetched when
+// [Repo.Prefetch] or a reader asks for them, where the host can (a partial
+// clone), else at once. The commit, a full hash, must be reachable from a
+// branch or tag there: else the error is [ErrUnreachable].
+func Fetch(ctx context.Context, url, commit, dir string) (*Repo, error) {
+	r := &Repo{Root: dir, partial: true}
+	format := "sha1"
+	if len(commit) == 64 {
+		format = "sha256"
+	}
+	for _, args := range [][]string{
+		{"init", "-q", "--bare", "--template=", "--object-format=" + format, "."},
+		{"config", "remote.origin.url", url},
+		{"config", "remote.origin.promisor", "true"},
+		{"config", "remote.origin.partialclonefilter", "blob:none"},
+		// The commits alone, which tell what is reachable.
+		{"fetch", "-q", "--no-tags", "--filter=tree:0", "origin", "+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"},
+	} {
+		if _, err := r.Output(ctx, args...); err != nil {
+			return nil, fmt.Errorf("cannot fetch %s: %w", url, err)
+		}
+	}
+	refs, err := r.Output(ctx, "for-each-ref", "--count=1", "--contains", commit, "refs/heads", "refs/tags")
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	if err != nil || len(strings.TrimSpace(string(refs))) == 0 {
+		return nil, fmt.Errorf("%s in %s: %w", commit, url, ErrUnreachable)
+	}
+	if _, err := r.Output(ctx, "fetch", "-q", "--no-tags", "--depth=1", "--filter=blob:none", "origin", commit); err != nil {
+		return nil, fmt.Errorf("cannot fetch %s: %w", url, err)
+	}
+	return r, nil
+}
+
+// Prefetch brings objects into what [Fetch] made in one request. What it does
+// not bring is fetched when it is read.
+func (r *Repo) Prefetch(ctx context.Context, objects []string) error {
+	if len(objects) == 0 || !r.partial {
+		return nil
+	}
+	cmd := r.command(ctx, "-c", "fetch.negotiationAlgorithm=noop", "fetch", "-q", "origin", "--no-tags",
+		"--no-write-fetch-head", "--recurse-submodules=no", "--filter=blob:none", "--stdin")
+	cmd.Stdin = strings.NewReader(strings.Join(objects, "\n") + "\n")
+	err := cmd.Run()
+	if _, refused := errors.AsType[*exec.ExitError](err); refused && ctx.Err() == nil {
+		return nil // a host that serves no single objects has sent all already
+	}
+	return err
+}
+
+// Shallow reports whether the repository lacks the history of its commits.
+func (r *Repo) Shallow(ctx context.Context) bool {
+	out, err := r.Output(ctx, "rev-parse", "--is-shallow-repository")
+	return err == nil && strings.TrimSpace(string(out)) == "true"
+}
