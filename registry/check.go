@@ -15,7 +15,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/modyard/modyard/registry/git"
 	"github.com/modyard/modyard/registry/snapshot"
 	"github.com/modyard/modyard/schema"
 )
@@ -35,6 +34,9 @@ type CheckOptions struct {
 	Now time.Time
 	// Display begins the names of files in diagnostics. Default: the folder.
 	Display string
+	// Fetcher brings the files of versions that are not in the registry's
+	// folders. Default: nil, they are not looked at.
+	Fetcher *snapshot.Fetcher
 }
 
 // Checked is what a check found.
@@ -389,15 +391,11 @@ func (c *moduleCheck) nested(m *schema.ModuleVersion) error {
 	return nil
 }
 
-// source checks the folder of a version: its digest and what is in it.
+// source checks where a version's files come from: their digest and what is in
+// them.
 func (c *moduleCheck) source(ctx context.Context, v *Version, m *schema.ModuleVersion) error {
 	s := m.Snapshot
-	if s == nil || s.Origin != "folder" {
-		return nil
-	}
-	folder, ok := v.folder(m)
-	if !ok {
-		c.diags.Add(m.File, s.Folder.Pos, schema.RulePath, "give a folder of this repository", "the folder %q is outside the registry", s.Folder.Value)
+	if s == nil || s.IsEnvironment() {
 		return nil
 	}
 	if s.Digest == "" {
@@ -405,6 +403,14 @@ func (c *moduleCheck) source(ctx context.Context, v *Version, m *schema.ModuleVe
 	}
 	old := !c.pending(v)
 	if old && !c.opt.Deep {
+		return nil
+	}
+	if s.Origin != "folder" {
+		return c.elsewhere(ctx, v, m)
+	}
+	folder, ok := v.folder(m)
+	if !ok {
+		c.diags.Add(m.File, s.Folder.Pos, schema.RulePath, "give a folder of this repository", "the folder %q is outside the registry", s.Folder.Value)
 		return nil
 	}
 	dir := filepath.Join(c.reg.Dir, filepath.FromSlash(folder))
@@ -433,8 +439,35 @@ func (c *moduleCheck) source(ctx context.Context, v *Version, m *schema.ModuleVe
 		}
 		c.diags.Add(m.File, s.Pos, schema.RuleDigest, "modyard check --fix computes it", "the digest of %q is %s, not %s", s.Folder.Value, digest.Short(), s.Digest.Short())
 	}
-	c.contents(m, tree, dir)
-	return nil
+	return c.contents(ctx, m, tree)
+}
+
+// elsewhere fetches the files of an origin outside the registry's folders.
+func (c *moduleCheck) elsewhere(ctx context.Context, v *Version, m *schema.ModuleVersion) error {
+	if c.opt.Fetcher == nil {
+		return nil
+	}
+	s := m.Snapshot
+	tree, err := v.Source(ctx, c.opt.Fetcher)
+	var digest schema.Digest
+	if err == nil {
+		digest, err = tree.Digest(ctx)
+	}
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case len(problems(err)) > 0:
+		for _, p := range problems(err) {
+			c.diags.Add(m.File, s.Pos, schema.RuleSnapshot, p.Hint, "%q in the %s %s", p.Path, snapshot.Describe(s), p.Message)
+		}
+		return nil
+	case err != nil:
+		c.diags.Add(m.File, s.Pos, schema.RuleSnapshot, "", "its files cannot be had: %v", err)
+		return nil
+	case s.Digest != "" && digest != s.Digest:
+		c.diags.Add(m.File, s.Pos, schema.RuleDigest, "modyard check --fix computes it", "the digest of the %s is %s, not %s", snapshot.Describe(s), digest.Short(), s.Digest.Short())
+	}
+	return c.contents(ctx, m, tree)
 }
 
 // pending reports whether the folder as it is now must be the version's. Where
@@ -472,75 +505,6 @@ func problems(err error) []*snapshot.ProblemError {
 		return []*snapshot.ProblemError{p}
 	}
 	return nil
-}
-
-// folder is the path in the registry of the version's folder.
-func (v *Version) folder(m *schema.ModuleVersion) (string, bool) {
-	p := path.Join(path.Dir(v.path), m.Snapshot.Folder.Value)
-	return p, p != ".." && !path.IsAbs(p) && (len(p) < 3 || p[:3] != "../")
-}
-
-// Folder is the folder of the version's snapshot on this disk, or "" when it
-// has none.
-func (v *Version) Folder() string {
-	m, _, _ := v.Manifest()
-	if m == nil || m.Snapshot == nil || m.Snapshot.Origin != "folder" || v.module.reg.Dir == "" {
-		return ""
-	}
-	p, ok := v.folder(m)
-	if !ok {
-		return ""
-	}
-	return filepath.Join(v.module.reg.Dir, filepath.FromSlash(p))
-}
-
-// Source gives the tree of the version's snapshot: the folder when its digest
-// fits, else the commit that added the version. The tree is to be checked
-// against the digest when it is used. The error says where it was looked for.
-func (v *Version) Source(ctx context.Context) (*snapshot.Tree, error) {
-	m, _, err := v.Manifest()
-	if err != nil {
-		return nil, err
-	}
-	dir := v.Folder()
-	if dir == "" {
-		return nil, fmt.Errorf("the snapshot of %s@%s is in no folder of this disk", v.Module(), v)
-	}
-	looked := "the folder " + dir
-	if t, err := snapshot.Folder(dir); err == nil {
-		d, err := t.Digest(ctx)
-		if err != nil {
-			return nil, err
-		}
-		if d == m.Snapshot.Digest {
-			return t, nil
-		}
-		looked += " (which has " + d.Short() + ")"
-	}
-	repo, err := git.Open(ctx, v.module.reg.Dir)
-	if err != nil {
-		return nil, v.lost(m, looked, err)
-	}
-	b := &base{repo: repo}
-	if b.prefix, err = repo.Rel(v.module.reg.Dir); err != nil {
-		return nil, err
-	}
-	folder, _ := v.folder(m)
-	t, commit, err := b.tree(ctx, v.path, folder)
-	if err != nil {
-		return nil, v.lost(m, looked+" and in git's history", err)
-	}
-	if d, err := t.Digest(ctx); err != nil || d != m.Snapshot.Digest {
-		if err == nil {
-			err = fmt.Errorf("it has %s there", d.Short())
-		}
-		return nil, v.lost(m, looked+fmt.Sprintf(" and in commit %.12s, which added the version", commit), err)
-	}
-	return t, nil
-}
-
-func (v *Version) lost(m *schema.ModuleVersion, looked string, err error) error {
-	return fmt.Errorf("the snapshot %s of %s@%s is not to be found; looked in %s: %w", m.Snapshot.Digest.Short(), v.Module(), v, looked, err)
 }
 
 func exact(selector string) bool {

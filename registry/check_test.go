@@ -678,7 +678,7 @@ func pick(t *testing.T, dir, selector string) *registry.Version {
 func TestSource(t *testing.T) {
 	content := func(t *testing.T, v *registry.Version) string {
 		t.Helper()
-		tree, err := v.Source(t.Context())
+		tree, err := v.Source(t.Context(), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -732,7 +732,7 @@ func TestSource(t *testing.T) {
 func TestSourceLost(t *testing.T) {
 	lost := func(t *testing.T, dir, selector string, says ...string) {
 		t.Helper()
-		_, err := pick(t, dir, selector).Source(t.Context())
+		_, err := pick(t, dir, selector).Source(t.Context(), nil)
 		if err == nil {
 			t.Fatal("it was found")
 		}
@@ -755,7 +755,7 @@ func TestSourceLost(t *testing.T) {
 	put(t, alone, "modules/a/module.yaml", moduleYAML("a", ""))
 	put(t, alone, "modules/a/versions/1.0.0.yaml", get(t, dir, "modules/a/versions/1.0.0.yaml"))
 	lost(t, alone, "a@1.0.0")
-	if _, err := pick(t, alone, "a@1.0.0").Source(t.Context()); !errors.Is(err, git.ErrNoRepository) {
+	if _, err := pick(t, alone, "a@1.0.0").Source(t.Context(), nil); !errors.Is(err, git.ErrNoRepository) {
 		t.Errorf("without a repository: %v", err)
 	}
 	if v := inMemory(t, "", "1.0.0"); v != nil {
@@ -763,7 +763,7 @@ func TestSourceLost(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := p.Source(t.Context()); err == nil || p.Folder() != "" {
+		if _, err := p.Source(t.Context(), nil); err == nil || p.Folder() != "" {
 			t.Errorf("in memory: %v", err)
 		}
 	}

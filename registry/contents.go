@@ -2,10 +2,10 @@ package registry
 
 import (
 	"bufio"
+	"bytes"
+	"context"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -14,34 +14,36 @@ import (
 	"github.com/modyard/modyard/schema"
 )
 
-// contents checks what is in a version's folder.
-func (c *moduleCheck) contents(m *schema.ModuleVersion, tree *snapshot.Tree, dir string) {
+// contents checks what is in a version's files.
+func (c *moduleCheck) contents(ctx context.Context, m *schema.ModuleVersion, tree *snapshot.Tree) error {
 	files := tree.Files()
 	for _, f := range files {
 		if top, _, _ := strings.Cut(f, "/"); top == "inputs" || top == "outputs" {
-			c.diags.Add(m.File, m.Snapshot.Folder.Pos, schema.RuleReserved, "rename it", "the folder holds %q, where a step's %s stand", f, top)
+			c.diags.Add(m.File, m.Snapshot.Pos, schema.RuleReserved, "rename it", "the snapshot holds %q, where a step's %s stand", f, top)
 			break
 		}
 	}
 	if m.Run == nil || m.Run.Environment.Python == nil || m.Run.Environment.Python.Requirements.Value == "" {
-		return
+		return nil
 	}
 	req := m.Run.Environment.Python.Requirements
 	if !slices.Contains(files, req.Value) {
 		c.diags.Add(m.File, req.Pos, schema.RuleRequirements, schema.DidYouMean(req.Value, files), "the snapshot has no file %q", req.Value)
-		return
+		return nil
 	}
-	f, err := os.Open(filepath.Join(dir, filepath.FromSlash(req.Value)))
+	data, err := tree.ReadFile(ctx, req.Value, maxRequirements+1)
 	if err != nil {
-		c.diags.Add(m.File, req.Pos, schema.RuleRequirements, "", "%v", err)
-		return
+		return fmt.Errorf("cannot read %s: %w", req.Value, err)
 	}
-	defer f.Close()
-	for _, p := range UnpinnedRequirements(f) {
+	for _, p := range UnpinnedRequirements(bytes.NewReader(data)) {
 		c.diags.Add(m.File, req.Pos, schema.RuleRequirements, "pin it: NAME==VERSION --hash=sha256:… (pip-compile --generate-hashes and uv pip compile --generate-hashes write them)",
 			"%s: %s", req.Value, p)
 	}
+	return nil
 }
+
+// maxRequirements bounds a file of requirements, in bytes.
+const maxRequirements = 8 << 20
 
 var pinned = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*(\[[A-Za-z0-9._, -]*\])?\s*===?\s*[^\s*;,]+\s*(;.*)?$`)
 
@@ -49,8 +51,7 @@ var pinned = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*(\[[A-Za-z0-9._, -]*
 // a package with == and a hash.
 func UnpinnedRequirements(r io.Reader) []string {
 	var out []string
-	const most = 8 << 20
-	read := &io.LimitedReader{R: r, N: most + 1}
+	read := &io.LimitedReader{R: r, N: maxRequirements + 1}
 	s := bufio.NewScanner(read)
 	s.Buffer(nil, 1<<20)
 	line, logical := 0, ""

@@ -92,14 +92,23 @@ func (f *fixer) version(ctx context.Context, v *Version) error {
 }
 
 func (f *fixer) digest(ctx context.Context, e *schema.Edit, v *Version, m *schema.ModuleVersion) error {
-	if m.Snapshot == nil || m.Snapshot.Origin != "folder" {
+	s := m.Snapshot
+	if s == nil || s.IsEnvironment() || s.Digest != "" && !f.pending(v) {
 		return nil
 	}
-	folder, ok := v.folder(m)
-	if !ok {
-		return nil // the check says so
+	var t *snapshot.Tree
+	var err error
+	switch folder, inside := v.folder(m); {
+	case s.Origin != "folder" && f.opt.Fetcher == nil || s.Origin == "folder" && !inside:
+		return nil
+	case s.Origin == "folder":
+		t, err = snapshot.Folder(filepath.Join(f.reg.Dir, filepath.FromSlash(folder)))
+	default:
+		t, err = v.Source(ctx, f.opt.Fetcher)
 	}
-	t, err := snapshot.Folder(filepath.Join(f.reg.Dir, filepath.FromSlash(folder)))
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	if err != nil {
 		return nil //nolint:nilerr // the check that follows says so, with a place
 	}
@@ -107,7 +116,7 @@ func (f *fixer) digest(ctx context.Context, e *schema.Edit, v *Version, m *schem
 	if err != nil {
 		return err
 	}
-	if d == m.Snapshot.Digest || m.Snapshot.Digest != "" && !f.pending(v) {
+	if d == s.Digest {
 		return nil
 	}
 	return e.Set(string(d), "snapshot", "digest")

@@ -51,9 +51,9 @@ type Module struct {
 // Snapshot is files by their digest, and a way to get them.
 type Snapshot struct {
 	Digest schema.Digest
-	// Open gives the tree; it is checked against the digest before use.
-	// Nil when the tree is empty.
-	Open func(ctx context.Context) (*snapshot.Tree, error)
+	// Open gives the files; they are checked against the digest before use.
+	// Nil when there are none.
+	Open func(ctx context.Context) (snapshot.Unpacker, error)
 }
 
 // PlanOptions say what a pipeline is given. The zero value gives nothing.
@@ -68,6 +68,9 @@ type PlanOptions struct {
 	// Env looks up the environment variables that the pipeline names.
 	// Default: none is set.
 	Env func(string) (string, bool)
+	// Fetcher brings the files of script steps that are not in a folder.
+	// Default: nil, they are refused.
+	Fetcher *snapshot.Fetcher
 	// Unbound leaves open what is given to a run: a required param without a
 	// value has a sample, and an input without a path is taken to be there.
 	// Such a plan shows wiring and versions; it cannot be run.

@@ -48,7 +48,7 @@ func (modules) Resolve(ctx context.Context, req runner.Request) (*runner.Module,
 	m := &runner.Module{Ref: req.Ref.String(), Version: v, Snapshot: &runner.Snapshot{Digest: runner.EmptyTree}}
 	if v.Snapshot != nil && v.Snapshot.Folder.Value != "" {
 		dir := filepath.Join(filepath.Dir(file), "..", filepath.Base(v.Snapshot.Folder.Value))
-		m.Snapshot = &runner.Snapshot{Digest: v.Snapshot.Digest, Open: func(context.Context) (*snapshot.Tree, error) { return snapshot.Folder(dir) }}
+		m.Snapshot = &runner.Snapshot{Digest: v.Snapshot.Digest, Open: func(context.Context) (snapshot.Unpacker, error) { return snapshot.Folder(dir) }}
 	}
 	return m, nil
 }

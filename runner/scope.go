@@ -215,8 +215,8 @@ func (p *planner) supported(file, step string, run *schema.Run, snap *schema.Sna
 	if img := run.Environment.Image; img.Value != "" {
 		p.add(file, img.Pos, schema.RuleUnsupported, "", "step %q: container images are not run yet", step)
 	}
-	if snap != nil && snap.Origin != "folder" {
-		p.add(file, snap.Pos, schema.RuleUnsupported, "", "step %q: snapshots from %q are not read yet", step, snap.Origin)
+	if snap.IsEnvironment() {
+		p.add(file, snap.Pos, schema.RuleUnsupported, "", "step %q: container images are not run yet", step)
 	}
 }
 
@@ -277,7 +277,11 @@ func (p *planner) scriptStep(s *scope, n *node) {
 	p.supported(s.file, n.name, n.def.Run, n.def.Snapshot)
 	n.leaf = p.newStep(s, n, n.def.Run, s.file)
 	n.leaf.Snapshot = &Snapshot{Digest: EmptyTree}
-	if n.def.Snapshot == nil || n.def.Snapshot.Origin != "folder" {
+	switch s := n.def.Snapshot; {
+	case s == nil || s.IsEnvironment():
+		return
+	case s.Origin != "folder":
+		n.leaf.Snapshot = p.elsewhere(n)
 		return
 	}
 	dir := path.Join(filepath.ToSlash(p.opt.Dir), n.def.Snapshot.Folder.Value)
@@ -292,9 +296,29 @@ func (p *planner) scriptStep(s *scope, n *node) {
 	}
 }
 
+// elsewhere is the snapshot of a script step whose files are in no folder
+// beside the pipeline.
+func (p *planner) elsewhere(n *node) *Snapshot {
+	s := n.def.Snapshot
+	snap := &Snapshot{Digest: s.Digest, Open: func(ctx context.Context) (snapshot.Unpacker, error) { return p.opt.Fetcher.Origin(ctx, s) }}
+	switch {
+	case s.Version.Value != "" || p.opt.Fetcher == nil:
+		p.add(p.plan.File, s.Pos, schema.RuleUnsupported, "name the module itself: module: "+s.Version.Value, "step %q: a script step takes its files from no %q", n.name, s.Origin)
+	case s.Digest == "" && !p.opt.Unbound:
+		t, err := p.opt.Fetcher.Origin(p.ctx, s)
+		if err == nil {
+			snap.Digest, err = t.Digest(p.ctx)
+		}
+		if err != nil {
+			p.add(p.plan.File, s.Pos, schema.RuleSnapshot, "", "step %q: its files cannot be had: %v", n.name, err)
+		}
+	}
+	return snap
+}
+
 func (p *planner) folder(s *scope, n *node, dir string) *Snapshot {
 	pos, name := n.def.Snapshot.Folder.Pos, n.def.Snapshot.Folder.Value
-	snap := &Snapshot{Open: func(context.Context) (*snapshot.Tree, error) { return snapshot.Folder(dir) }}
+	snap := &Snapshot{Open: func(context.Context) (snapshot.Unpacker, error) { return snapshot.Folder(dir) }}
 	t, err := snapshot.Folder(dir)
 	if err == nil {
 		for _, f := range t.Files() {

@@ -42,7 +42,7 @@ func (a *app) add(arg, file, as string) error {
 	if err := diags.Err(); err != nil {
 		return err
 	}
-	res, err := openRegistries(p.Registries, filepath.Dir(file))
+	res, err := a.openRegistries(p.Registries, filepath.Dir(file))
 	if err != nil {
 		return err
 	}

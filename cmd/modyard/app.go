@@ -13,6 +13,7 @@ import (
 
 	"github.com/modyard/modyard/registry"
 	"github.com/modyard/modyard/registry/git"
+	"github.com/modyard/modyard/registry/snapshot"
 	"github.com/modyard/modyard/runner"
 	"github.com/modyard/modyard/schema"
 )
@@ -45,6 +46,10 @@ type app struct {
 	format string // of diagnostics
 	store  string
 	args   []string
+
+	offline bool
+	fetch   *snapshot.Fetcher
+	scratch string // a folder for what is fetched, made when it is needed
 }
 
 // run is the whole program: arguments in, exit code out.
@@ -56,6 +61,9 @@ func run(ctx context.Context, args []string, std stdio, lookup func(string) (str
 	root.SetOut(std.out)
 	root.SetErr(std.err)
 	err := root.ExecuteContext(ctx)
+	if a.scratch != "" {
+		os.RemoveAll(a.scratch)
+	}
 	return a.exit(ctx, err)
 }
 
@@ -90,6 +98,7 @@ Begin with:  modyard run PIPELINE.yaml     run a pipeline
 	}
 	f := root.PersistentFlags()
 	f.StringVarP(&dir, "directory", "C", "", "run as if started in `DIR`")
+	f.BoolVar(&a.offline, "offline", false, "use nothing but what is on this disk")
 	f.StringVar(&a.format, "format", "text", "how problems are written: text, json, github or sarif")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err: err} })
 	root.CompletionOptions.HiddenDefaultCmd = false
@@ -166,6 +175,9 @@ func classify(err error) (code int, hint string) {
 	}
 	if l, ok := errors.AsType[*registry.LockError](err); ok {
 		return exitProblems, l.Hint
+	}
+	if l, ok := errors.AsType[*registry.LostError](err); ok {
+		return exitWorld, l.Hint
 	}
 	switch {
 	case errors.Is(err, runner.ErrOccupied):

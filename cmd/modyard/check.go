@@ -98,7 +98,11 @@ func (a *app) check(ctx context.Context, target string, o *checkOptions) error {
 }
 
 func (a *app) checkRegistry(ctx context.Context, dir string, o *checkOptions) error {
-	res, err := registry.Check(ctx, dir, registry.CheckOptions{Base: o.base, Deep: o.deep, Fix: o.fix})
+	f, err := a.fetcher()
+	if err != nil {
+		return err
+	}
+	res, err := registry.Check(ctx, dir, registry.CheckOptions{Base: o.base, Deep: o.deep, Fix: o.fix, Fetcher: f})
 	if err != nil {
 		return err
 	}
@@ -170,7 +174,7 @@ func (a *app) wire(ctx context.Context, reg *registry.Registry, m *schema.Module
 			p.Steps[0].Value.Params = append(p.Steps[0].Value.Params, schema.Entry[schema.Arg]{Name: e.Name, Value: schema.Arg{Value: e.Value.Sample()}})
 		}
 	}
-	r := &resolver{set: &registry.Set{Registries: map[string]*registry.Registry{reg.Name: reg}}, folders: map[string]schema.Digest{}}
+	r := a.resolver(map[string]*registry.Registry{reg.Name: reg})
 	r.set.AllowDisabled = true
 	_, diags, err := runner.NewPlan(ctx, p, r, opt)
 	// What has no file is of the pipeline that was made up here.

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/modyard/modyard/registry"
+	"github.com/modyard/modyard/registry/snapshot"
 	"github.com/modyard/modyard/schema"
 )
 
@@ -244,6 +245,9 @@ func (a *app) showVersion(r *registry.Registry, mod *registry.Module, p registry
 	t.row("version digest", string(m.Digest))
 	if m.Snapshot != nil {
 		t.row("snapshot", string(m.Snapshot.Digest))
+		if m.Snapshot.Origin != "folder" {
+			t.row("files", snapshot.Describe(m.Snapshot))
+		}
 	}
 	if len(mod.Owners) > 0 {
 		t.row("owners", strings.Join(mod.Owners, ", "))

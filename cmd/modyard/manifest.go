@@ -106,7 +106,11 @@ func versionText(m *schema.ModuleVersion) string {
 		return flowFields("optional", truthText(s.Optional), "description", flowText(s.Description))
 	})
 	b.WriteString("\n" + runText(m.Run))
-	fmt.Fprintf(&b, "\nsnapshot:\n  folder: %s\n", schema.Scalar(m.Snapshot.Folder.Value))
+	if m.Snapshot.Folder.Value != "" {
+		fmt.Fprintf(&b, "\nsnapshot:\n  folder: %s\n", schema.Scalar(m.Snapshot.Folder.Value))
+	} else {
+		fmt.Fprintf(&b, "\nsnapshot: %s\n", snapshotText(m.Snapshot))
+	}
 	return b.String()
 }
 

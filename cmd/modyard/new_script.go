@@ -13,20 +13,30 @@ import (
 
 // scriptVersion makes a version of one Python script.
 func (a *app) scriptVersion(ctx context.Context, r *registry.Registry, name string, o *versionOptions, iface schema.Interface) error {
-	if _, err := os.Stat(o.script); err != nil {
-		return fmt.Errorf("cannot read the script %s: %w", o.script, unwrapPath(err))
-	}
-	r, err := a.ensureModule(r, name, &o.moduleOptions)
+	origin, err := o.origin()
 	if err != nil {
 		return err
 	}
-	src := filepath.Join(r.Dir, "modules", name, "src")
-	if err := copyInto(o.script, src); err != nil {
+	if origin == nil {
+		if _, err := os.Stat(o.script); err != nil {
+			return fmt.Errorf("cannot read the script %s: %w", o.script, unwrapPath(err))
+		}
+	}
+	r, err = a.ensureModule(r, name, &o.moduleOptions)
+	if err != nil {
 		return err
+	}
+	script := o.script
+	if origin == nil {
+		src := filepath.Join(r.Dir, "modules", name, "src")
+		if err := copyInto(o.script, src); err != nil {
+			return err
+		}
+		script, origin = filepath.Base(o.script), &schema.Snapshot{Origin: "folder", Folder: schema.Text{Value: "../src"}}
 	}
 	m := &schema.ModuleVersion{
 		Module: schema.Text{Value: name}, Description: o.description, Interface: iface,
-		Run: scriptRun(filepath.Base(o.script), iface), Snapshot: &schema.Snapshot{Folder: schema.Text{Value: "../src"}},
+		Run: scriptRun(script, iface), Snapshot: origin,
 	}
 	return a.addVersion(ctx, r, m, o)
 }

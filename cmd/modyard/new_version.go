@@ -19,6 +19,7 @@ import (
 
 type versionOptions struct {
 	moduleOptions
+	originFlags
 	script, from, number, bump      string
 	inputs, outputs, params, remove []string
 }
@@ -34,7 +35,8 @@ From the last version: its manifest is copied, the flags change its interface,
 and the number rises as the change of the interface needs. With --script the
 version is made of a Python script: the flags are its whole interface, and each
 is handed to the script as an option of that name. With --from a script step of
-a pipeline becomes a module version, and the step uses it.
+a pipeline becomes a module version, and the step uses it. With one of the
+--from-… flags its files come from elsewhere, and the script is one of them.
 
 Interfaces are written NAME:TYPE[:FORMAT] for inputs and outputs and
 NAME:TYPE[=DEFAULT] for params; a ? behind the name makes it optional.
@@ -47,6 +49,7 @@ NAME:TYPE[=DEFAULT] for params; a ? behind the name makes it optional.
 		RunE: func(cmd *cobra.Command, args []string) error { return a.newVersion(cmd.Context(), args[0], o) },
 	}
 	o.registerModule(cmd)
+	o.originFlags.register(cmd)
 	f := cmd.Flags()
 	f.StringVar(&o.script, "script", "", "make the version of this Python `FILE`")
 	f.StringVar(&o.from, "from", "", "make the version of a script step: `PIPELINE#STEP`")
@@ -198,6 +201,15 @@ func (a *app) nextVersion(ctx context.Context, r *registry.Registry, name string
 	e := schema.NewEdit(data)
 	if err := o.change(e, before, iface); err != nil {
 		return err
+	}
+	origin, err := o.origin()
+	if err != nil {
+		return err
+	}
+	if origin != nil {
+		if err := e.Set(snapshotText(origin), "snapshot"); err != nil {
+			return err
+		}
 	}
 	now, diags := schema.ParseModuleVersion("the new version", e.Bytes())
 	if err := diags.Err(); err != nil {
@@ -351,18 +363,22 @@ func (a *app) writeVersion(ctx context.Context, r *registry.Registry, module, nu
 	if err := writeNew(file, text); err != nil {
 		return err
 	}
-	if _, err := registry.Check(ctx, r.Dir, registry.CheckOptions{Fix: true}); err != nil {
-		return err
-	}
-	data, err := os.ReadFile(file)
+	f, err := a.fetcher()
 	if err != nil {
 		return err
 	}
-	_, diags := schema.ParseModuleVersion(filepath.ToSlash(file), data)
+	res, err := registry.Check(ctx, r.Dir, registry.CheckOptions{Fix: true, Fetcher: f})
+	if err != nil {
+		return err
+	}
+	diags := slices.DeleteFunc(res.Diagnostics, func(d schema.Diagnostic) bool { return d.File != filepath.ToSlash(file) })
 	if err := a.diagnostics(diags); err != nil {
 		return err
 	}
 	a.say("wrote %s", file)
+	if diags.Errors() > 0 {
+		return exitCode(exitProblems)
+	}
 	return nil
 }
 

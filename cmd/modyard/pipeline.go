@@ -58,11 +58,15 @@ func (a *app) plan(ctx context.Context, target string, f *planFlags) (*planned, 
 		return nil, err
 	}
 	p := &planned{}
-	opt := runner.PlanOptions{Dir: filepath.Dir(target), Params: params, Inputs: inputs, Env: a.lookup, Unbound: f.unbound}
+	fetcher, err := a.fetcher()
+	if err != nil {
+		return nil, err
+	}
+	opt := runner.PlanOptions{Dir: filepath.Dir(target), Params: params, Inputs: inputs, Env: a.lookup, Fetcher: fetcher, Unbound: f.unbound}
 	if isFile(target) {
-		err = p.readFile(target, f)
+		err = p.readFile(a, target, f)
 	} else {
-		err = p.readModule(target, f)
+		err = p.readModule(a, target, f)
 		opt.Dir = "."
 	}
 	if err != nil {
@@ -88,7 +92,7 @@ func (a *app) plan(ctx context.Context, target string, f *planFlags) (*planned, 
 func (p *planned) warnUnpinned(dir string) error {
 	for _, e := range p.pipeline.Steps {
 		s := e.Value
-		if s.Run == nil || s.Snapshot == nil || s.Run.Environment.Python == nil || s.Run.Environment.Python.Requirements.Value == "" {
+		if s.Run == nil || s.Snapshot == nil || s.Snapshot.Origin != "folder" || s.Run.Environment.Python == nil || s.Run.Environment.Python.Requirements.Value == "" {
 			continue
 		}
 		req := s.Run.Environment.Python.Requirements
@@ -117,13 +121,13 @@ func fileExists(path string) bool {
 	return err == nil
 }
 
-func (p *planned) readFile(file string, f *planFlags) error {
+func (p *planned) readFile(a *app, file string, f *planFlags) error {
 	pipeline, err := loadPipeline(file)
 	if err != nil {
 		return err
 	}
 	p.pipeline = pipeline
-	if p.resolver, err = openRegistries(pipeline.Registries, filepath.Dir(file)); err != nil {
+	if p.resolver, err = a.openRegistries(pipeline.Registries, filepath.Dir(file)); err != nil {
 		return err
 	}
 	set := p.resolver.set
@@ -145,7 +149,7 @@ func (p *planned) readFile(file string, f *planFlags) error {
 
 // readModule makes a pipeline of one step: the module, its interface as the
 // pipeline's.
-func (p *planned) readModule(target string, f *planFlags) error {
+func (p *planned) readModule(a *app, target string, f *planFlags) error {
 	ref, err := schema.ParseModuleRef(target)
 	if err != nil {
 		return &usageError{fmt.Errorf("%q is neither a pipeline's file nor a module's name", target), "modyard run PIPELINE.yaml, or modyard run MODULE@VERSION in a registry"}
@@ -164,7 +168,7 @@ func (p *planned) readModule(target string, f *planFlags) error {
 		return &hinted{fmt.Sprintf("the registry in %s is named %q, not %q", dir, reg.Name, ref.Registry), "name its folder: --registry DIR"}
 	}
 	ref.Registry = reg.Name
-	p.resolver = &resolver{set: &registry.Set{Registries: map[string]*registry.Registry{reg.Name: reg}}, folders: map[string]schema.Digest{}}
+	p.resolver = a.resolver(map[string]*registry.Registry{reg.Name: reg})
 	p.resolver.set.AllowDisabled = f.allowDisabled
 	choice, err := p.resolver.set.Pick("", ref)
 	if err != nil {

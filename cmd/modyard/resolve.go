@@ -17,7 +17,9 @@ import (
 
 // resolver hands the runner the versions that registries have.
 type resolver struct {
-	set   *registry.Set
+	set *registry.Set
+	// files brings the files of a version that are not in the store.
+	files func(ctx context.Context, v *registry.Version) (snapshot.Unpacker, error)
 	notes []string // what the user of a lock should know
 
 	mu      sync.Mutex
@@ -32,9 +34,16 @@ type origin struct {
 	choice registry.Choice
 }
 
+func (a *app) resolver(registries map[string]*registry.Registry) *resolver {
+	return &resolver{
+		set: &registry.Set{Registries: registries}, files: a.files,
+		folders: map[string]schema.Digest{}, missing: map[string]*runner.ResolveError{},
+	}
+}
+
 // openRegistries opens the registries that a pipeline names.
-func openRegistries(named schema.Map[schema.Text], dir string) (*resolver, error) {
-	r := &resolver{set: &registry.Set{Registries: map[string]*registry.Registry{}}, folders: map[string]schema.Digest{}, missing: map[string]*runner.ResolveError{}}
+func (a *app) openRegistries(named schema.Map[schema.Text], dir string) (*resolver, error) {
+	r := a.resolver(map[string]*registry.Registry{})
 	for _, e := range named {
 		reg, diags, err := openRegistry(e.Value.Value, dir)
 		switch {
@@ -93,7 +102,7 @@ func (r *resolver) Resolve(ctx context.Context, req runner.Request) (*runner.Mod
 	if req.Digest != "" && req.Digest != choice.Manifest.Digest {
 		return nil, &runner.ResolveError{Rule: schema.RuleNested, Message: fmt.Sprintf("the version digest of %s is %s, not %s", m.Ref, choice.Manifest.Digest.Short(), req.Digest.Short()), Hint: "modyard check --fix pins it"}
 	}
-	if choice.Manifest.Run == nil || choice.Manifest.Snapshot == nil || choice.Manifest.Snapshot.Origin != "folder" {
+	if s := choice.Manifest.Snapshot; choice.Manifest.Run == nil || s == nil || s.IsEnvironment() {
 		m.Snapshot = &runner.Snapshot{Digest: runner.EmptyTree}
 		return m, nil
 	}
@@ -157,21 +166,26 @@ func asResolveError(err error) error {
 	return err
 }
 
+var errNoFolder = errors.New("its files are in no folder of the registry")
+
 // snapshot says where a version's files come from, and warns when its folder
 // has moved on.
 func (r *resolver) snapshot(ctx context.Context, m *runner.Module, c registry.Choice) error {
-	dir := c.Folder()
-	now, err := r.folderDigest(ctx, dir)
+	pinned, dir := c.Manifest.Snapshot.Digest, c.Folder()
+	var now schema.Digest
+	err := errNoFolder
+	if dir != "" {
+		now, err = r.folderDigest(ctx, dir)
+	}
 	if err != nil && ctx.Err() != nil {
 		return err
 	}
-	pinned := c.Manifest.Snapshot.Digest
 	if c.Work {
 		if err != nil {
 			return &runner.ResolveError{Rule: schema.RuleSnapshot, Message: fmt.Sprintf("the folder of %s cannot be read: %v", m.Ref, err)}
 		}
 		m.Ref += " (work)"
-		m.Snapshot = &runner.Snapshot{Digest: now, Open: func(context.Context) (*snapshot.Tree, error) { return snapshot.Folder(dir) }}
+		m.Snapshot = &runner.Snapshot{Digest: now, Open: func(context.Context) (snapshot.Unpacker, error) { return snapshot.Folder(dir) }}
 		return nil
 	}
 	if pinned == "" {
@@ -185,7 +199,7 @@ func (r *resolver) snapshot(ctx context.Context, m *runner.Module, c registry.Ch
 		m.Warnings = append(m.Warnings, fmt.Sprintf("the folder of %s has changed since that version; the version is run as it was. To run the folder: @%s", m.Ref, registry.Work))
 	}
 	v := c.Version
-	m.Snapshot = &runner.Snapshot{Digest: pinned, Open: v.Source}
+	m.Snapshot = &runner.Snapshot{Digest: pinned, Open: func(ctx context.Context) (snapshot.Unpacker, error) { return r.files(ctx, v) }}
 	return nil
 }
 

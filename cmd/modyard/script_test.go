@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -55,7 +56,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Condition: condition,
-		Cmds:      map[string]func(*testscript.TestScript, bool, []string){"stable": stable, "copytree": copyTree},
+		Cmds:      map[string]func(*testscript.TestScript, bool, []string){"stable": stable, "copytree": copyTree, "commit": commit, "same-snapshot": sameSnapshot},
 	})
 }
 
@@ -76,6 +77,31 @@ func stable(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	for _, f := range args {
 		_, _ = ts.Stdout().Write([]byte(normalize(ts.ReadFile(f))))
+	}
+}
+
+// commit VAR DIR sets a variable to the hash of a repository's last commit.
+func commit(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: commit VAR DIR")
+	}
+	ts.Check(ts.Exec("git", "-C", args[1], "rev-parse", "HEAD"))
+	ts.Setenv(args[0], strings.TrimSpace(ts.ReadFile("stdout")))
+}
+
+var snapshotDigest = regexp.MustCompile(`sha256:[0-9a-f]{64}`)
+
+// same-snapshot FILE… asserts that manifests hold one and the same digest.
+func sameSnapshot(ts *testscript.TestScript, neg bool, args []string) {
+	want := ""
+	for _, f := range args {
+		got := snapshotDigest.FindString(ts.ReadFile(f))
+		if want == "" {
+			want = got
+		}
+		if got == "" || (got != want) != neg {
+			ts.Fatalf("%s has the digest %q, not %q", f, got, want)
+		}
 	}
 }
 

@@ -35,7 +35,7 @@ func Fetch(ctx context.Context, url, commit, dir string) (*Repo, error) {
 		{"fetch", "-q", "--no-tags", "--filter=tree:0", "origin", "+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"},
 	} {
 		if _, err := r.Output(ctx, args...); err != nil {
-			return nil, fmt.Errorf("cannot fetch %s: %w", url, err)
+			return nil, fmt.Errorf("cannot fetch it: %w", err)
 		}
 	}
 	refs, err := r.Output(ctx, "for-each-ref", "--count=1", "--contains", commit, "refs/heads", "refs/tags")
@@ -43,10 +43,10 @@ func Fetch(ctx context.Context, url, commit, dir string) (*Repo, error) {
 		return nil, context.Cause(ctx)
 	}
 	if err != nil || len(strings.TrimSpace(string(refs))) == 0 {
-		return nil, fmt.Errorf("%s in %s: %w", commit, url, ErrUnreachable)
+		return nil, ErrUnreachable
 	}
 	if _, err := r.Output(ctx, "fetch", "-q", "--no-tags", "--depth=1", "--filter=blob:none", "origin", commit); err != nil {
-		return nil, fmt.Errorf("cannot fetch %s: %w", url, err)
+		return nil, fmt.Errorf("cannot fetch it: %w", err)
 	}
 	return r, nil
 }

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/modyard/modyard/registry/git"
 	"github.com/modyard/modyard/schema"
@@ -35,6 +36,9 @@ type Fetcher struct {
 	AzureToken string
 	// Offline refuses whatever is not on this disk.
 	Offline bool
+
+	mu      sync.Mutex
+	fetched map[string]*Tree // by origin
 }
 
 // ErrOffline says that something would have to be fetched.
@@ -46,6 +50,12 @@ func (f *Fetcher) Origin(ctx context.Context, s *schema.Snapshot) (*Tree, error)
 	if f.Offline && !strings.HasPrefix(originURL(s), "file://") {
 		return nil, fmt.Errorf("%s: %w", Describe(s), ErrOffline)
 	}
+	key := schema.JSON(s)
+	f.mu.Lock()
+	defer f.mu.Unlock() // one at a time: two of the same are fetched once
+	if t, ok := f.fetched[key]; ok {
+		return t, nil
+	}
 	t, err := f.origin(ctx, s)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -53,6 +63,10 @@ func (f *Fetcher) Origin(ctx context.Context, s *schema.Snapshot) (*Tree, error)
 		}
 		return nil, fmt.Errorf("%s: %w", Describe(s), err)
 	}
+	if f.fetched == nil {
+		f.fetched = map[string]*Tree{}
+	}
+	f.fetched[key] = t
 	return t, nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -175,6 +176,30 @@ func (t *Tree) Digest(ctx context.Context) (schema.Digest, error) {
 // WriteTar writes the canonical archive.
 func (t *Tree) WriteTar(ctx context.Context, w io.Writer) error {
 	return t.write(ctx, newWriter(w, ""))
+}
+
+// ReadFile reads the first limit bytes of a file.
+func (t *Tree) ReadFile(ctx context.Context, name string, limit int64) ([]byte, error) {
+	at, ok := slices.BinarySearchFunc(t.files, name, func(f file, name string) int { return cmp.Compare(f.name, name) })
+	if !ok {
+		return nil, fmt.Errorf("%q: %w", name, fs.ErrNotExist)
+	}
+	if t.each == nil {
+		rc, err := t.files[at].open()
+		if err != nil {
+			return nil, err
+		}
+		defer rc.Close()
+		return io.ReadAll(io.LimitReader(rc, limit))
+	}
+	var data []byte
+	err := t.each(ctx, func(i int, content io.Reader) (err error) {
+		if i == at {
+			data, err = io.ReadAll(io.LimitReader(content, limit))
+		}
+		return err
+	})
+	return data, err
 }
 
 // Content is what was unpacked.

@@ -203,7 +203,7 @@ func (b *bench) Resolve(ctx context.Context, req runner.Request) (*runner.Module
 	if err != nil {
 		return nil, err
 	}
-	m.Snapshot.Open = func(context.Context) (*snapshot.Tree, error) { return snapshot.Folder(dir) }
+	m.Snapshot.Open = func(context.Context) (snapshot.Unpacker, error) { return snapshot.Folder(dir) }
 	m.Snapshot.Digest, err = tree.Digest(ctx)
 	return m, err
 }

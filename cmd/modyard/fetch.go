@@ -1,0 +1,36 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"github.com/modyard/modyard/registry"
+	"github.com/modyard/modyard/registry/snapshot"
+)
+
+// fetcher brings what is not in a registry's folders; all of it is gone when
+// the program ends.
+func (a *app) fetcher() (*snapshot.Fetcher, error) {
+	if a.fetch != nil {
+		return a.fetch, nil
+	}
+	var err error
+	if a.scratch, err = os.MkdirTemp("", "modyard-"); err != nil {
+		return nil, fmt.Errorf("cannot make a folder for what is fetched: %w", err)
+	}
+	f := &snapshot.Fetcher{Scratch: a.scratch, Offline: a.offline}
+	f.AzureURL, _ = a.lookup("AZURE_DEVOPS_URL")
+	f.AzureToken, _ = a.lookup("AZURE_DEVOPS_TOKEN")
+	a.fetch = f
+	return f, nil
+}
+
+// files brings the files of a version.
+func (a *app) files(ctx context.Context, v *registry.Version) (snapshot.Unpacker, error) {
+	f, err := a.fetcher()
+	if err != nil {
+		return nil, err
+	}
+	return v.Source(ctx, f)
+}

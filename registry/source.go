@@ -1,0 +1,157 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"path/filepath"
+
+	"github.com/modyard/modyard/registry/git"
+	"github.com/modyard/modyard/registry/snapshot"
+	"github.com/modyard/modyard/schema"
+)
+
+// folder is the path in the registry of the version's folder.
+func (v *Version) folder(m *schema.ModuleVersion) (string, bool) {
+	p := path.Join(path.Dir(v.path), m.Snapshot.Folder.Value)
+	return p, p != ".." && !path.IsAbs(p) && (len(p) < 3 || p[:3] != "../")
+}
+
+// Folder is the folder of the version's snapshot on this disk, or "" when it
+// has none.
+func (v *Version) Folder() string {
+	m, _, _ := v.Manifest()
+	if m == nil || m.Snapshot == nil || m.Snapshot.Origin != "folder" || v.module.reg.Dir == "" {
+		return ""
+	}
+	p, ok := v.folder(m)
+	if !ok {
+		return ""
+	}
+	return filepath.Join(v.module.reg.Dir, filepath.FromSlash(p))
+}
+
+// LostError says that a version's files are nowhere where they were looked for.
+type LostError struct {
+	Message, Hint string
+	Err           error
+}
+
+func (e *LostError) Error() string { return e.Message + ": " + e.Err.Error() }
+func (e *LostError) Unwrap() error { return e.Err }
+
+// maxBorrowed bounds how many versions stand between one and the files that it
+// takes from another.
+const maxBorrowed = 16
+
+// Source gives the files of the version's snapshot: of a folder, as it is when
+// its digest fits, else as the commit that added the version has it; else from
+// where its origin says, by f. They are to be checked against the digest when
+// they are used. The error, a [LostError], says where they were looked for.
+func (v *Version) Source(ctx context.Context, f *snapshot.Fetcher) (*snapshot.Tree, error) {
+	return v.source(ctx, f, maxBorrowed)
+}
+
+func (v *Version) source(ctx context.Context, f *snapshot.Fetcher, hops int) (*snapshot.Tree, error) {
+	m, _, err := v.Manifest()
+	if err != nil {
+		return nil, err
+	}
+	if m == nil || m.Snapshot == nil || m.Snapshot.IsEnvironment() {
+		return nil, fmt.Errorf("%s@%s has no files", v.Module(), v)
+	}
+	s := m.Snapshot
+	var t *snapshot.Tree
+	looked := snapshot.Describe(s)
+	switch {
+	case s.Origin == "folder":
+		return v.fromFolder(ctx, m)
+	case s.Version.Value != "":
+		t, err = v.borrowed(ctx, f, m, hops)
+	default:
+		t, err = f.Origin(ctx, s)
+		looked = "its origin"
+	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	if err != nil {
+		return nil, v.lost(m, looked, "", err)
+	}
+	return t, nil
+}
+
+// borrowed gives the files of another version of the same registry.
+func (v *Version) borrowed(ctx context.Context, f *snapshot.Fetcher, m *schema.ModuleVersion, hops int) (*snapshot.Tree, error) {
+	ref, err := schema.ParseModuleRef(m.Snapshot.Version.Value)
+	switch {
+	case err != nil:
+		return nil, err
+	case ref.Registry != "" && ref.Registry != v.module.reg.Name:
+		return nil, fmt.Errorf("%q is of another registry, which is not read yet", ref)
+	case hops == 0:
+		return nil, errors.New("the versions that it takes its files from lead in a circle")
+	}
+	p, err := v.module.reg.Pick(ref.Name, ref.Selector, PickOptions{AllowDisabled: true})
+	if err != nil {
+		return nil, err
+	}
+	return p.source(ctx, f, hops-1)
+}
+
+func (v *Version) fromFolder(ctx context.Context, m *schema.ModuleVersion) (*snapshot.Tree, error) {
+	dir := v.Folder()
+	if dir == "" {
+		return nil, v.lost(m, "no folder", "", errors.New("the registry is not on this disk"))
+	}
+	looked := "the folder " + dir
+	if t, err := snapshot.Folder(dir); err == nil {
+		d, err := t.Digest(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if d == m.Snapshot.Digest {
+			return t, nil
+		}
+		looked += " (which has " + d.Short() + ")"
+	}
+	repo, err := git.Open(ctx, v.module.reg.Dir)
+	if err != nil {
+		return nil, v.lost(m, looked, "", err)
+	}
+	b := &base{repo: repo}
+	if b.prefix, err = repo.Rel(v.module.reg.Dir); err != nil {
+		return nil, err
+	}
+	hint := ""
+	if repo.Shallow(ctx) {
+		hint = "the clone has no history: git fetch --unshallow, or clone with --filter=blob:none instead of --depth"
+	}
+	folder, _ := v.folder(m)
+	t, commit, err := b.tree(ctx, v.path, folder)
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	if err != nil {
+		return nil, v.lost(m, looked+" and in git's history", hint, err)
+	}
+	if d, err := t.Digest(ctx); err != nil || d != m.Snapshot.Digest {
+		if err == nil {
+			err = fmt.Errorf("it has %s there", d.Short())
+		}
+		return nil, v.lost(m, looked+fmt.Sprintf(" and in commit %.12s, which added the version", commit), hint, err)
+	}
+	return t, nil
+}
+
+func (v *Version) lost(m *schema.ModuleVersion, looked, hint string, err error) error {
+	what := fmt.Sprintf("the snapshot %s of %s@%s is not to be found", m.Snapshot.Digest.Short(), v.Module(), v)
+	if m.Snapshot.Digest == "" {
+		what = fmt.Sprintf("the files of %s@%s are not to be found", v.Module(), v)
+	}
+	return &LostError{
+		Message: what + "; looked in " + looked,
+		Hint:    hint, Err: err,
+	}
+}
