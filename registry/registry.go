@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -146,6 +147,11 @@ func (r *Registry) read(name, kind string) ([]byte, error) {
 	return buf, nil
 }
 
+// ReadFile reads a small file of the registry, such as a key.
+func (r *Registry) ReadFile(name string) ([]byte, error) {
+	return r.read(path.Clean(name), schema.KindRegistry)
+}
+
 // Names lists the modules, sorted.
 func (r *Registry) Names() []string { return r.names }
 
@@ -264,6 +270,15 @@ func (v *Version) String() string { return v.Number.Original() }
 
 // Module is the name of the version's module.
 func (v *Version) Module() string { return v.module.Name }
+
+// Registry is the registry that the version is of.
+func (v *Version) Registry() *Registry { return v.module.reg }
+
+// Text is the version's file as git stores it: with LF at the end of lines.
+func (v *Version) Text() ([]byte, error) {
+	data, err := v.module.reg.read(v.path, schema.KindModuleVersion)
+	return bytes.ReplaceAll(data, []byte("\r\n"), []byte("\n")), err
+}
 
 // File is the path of the version's file, for people.
 func (v *Version) File() string { return v.module.reg.file(v.path) }

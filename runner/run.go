@@ -470,7 +470,7 @@ func (r *Record) Export(st *store.Store, dir string) error {
 }
 
 // FileName is the name under which the output is copied into a folder.
-func (o OutputRecord) FileName() string { return fileName(o.Name, o.Type, o.Format) }
+func (o OutputRecord) FileName() string { return schema.FileName(o.Name, o.Type, o.Format) }
 
 func (o OutputRecord) export(st *store.Store, dst string) error {
 	if err := os.RemoveAll(dst); err != nil {

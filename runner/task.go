@@ -117,23 +117,6 @@ type Task struct {
 	Environment Environment
 }
 
-// InputName is where an input stands in the working directory.
-func InputName(name string, t schema.Type, format string) string {
-	return "inputs/" + fileName(name, t, format)
-}
-
-// OutputName is where an output is to be written in the working directory.
-func OutputName(name string, o schema.Output) string {
-	return "outputs/" + fileName(name, o.Type, o.Format)
-}
-
-func fileName(name string, t schema.Type, format string) string {
-	if format == "" || t == schema.TypeFolder {
-		return name
-	}
-	return name + "." + format
-}
-
 // newTask makes a step concrete.
 func newTask(s *ModuleStep, inputs map[string]store.Object, params map[string]any, env Environment) (*Task, error) {
 	doc := Document{
@@ -220,10 +203,10 @@ func (t *Task) expandTemplate(tpl schema.Template, secrets map[string]string) (s
 		case "inputs":
 			in, _ := t.Step.Inputs.Get(r.Name)
 			_, set := t.Inputs[r.Name]
-			return InputName(r.Name, in.Type, in.Format), set
+			return in.Path(r.Name), set
 		case "outputs":
 			o, known := t.Step.Outputs.Get(r.Name)
-			return OutputName(r.Name, o), known
+			return o.Path(r.Name), known
 		case "params":
 			v, set := t.Params[r.Name]
 			return schema.Render(v), set

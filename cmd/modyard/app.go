@@ -8,11 +8,13 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/spf13/cobra"
 
 	"github.com/modyard/modyard/registry"
 	"github.com/modyard/modyard/registry/git"
+	"github.com/modyard/modyard/registry/oci"
 	"github.com/modyard/modyard/registry/snapshot"
 	"github.com/modyard/modyard/runner"
 	"github.com/modyard/modyard/schema"
@@ -49,7 +51,9 @@ type app struct {
 
 	offline bool
 	fetch   *snapshot.Fetcher
-	scratch string // a folder for what is fetched, made when it is needed
+	oci     *oci.Client
+	bytes   atomic.Int64 // that went over the network
+	scratch string       // a folder for what is fetched, made when it is needed
 }
 
 // run is the whole program: arguments in, exit code out.
@@ -105,6 +109,7 @@ Begin with:  modyard run PIPELINE.yaml     run a pipeline
 	root.AddCommand(
 		a.initCmd(), a.newCmd(), a.addCmd(), a.checkCmd(), a.listCmd(), a.showCmd(), a.diffCmd(), a.searchCmd(),
 		a.deprecateCmd(), a.disableCmd(), a.enableCmd(), a.defaultCmd(),
+		a.publishCmd(), a.pullCmd(), a.verifyCmd(),
 		a.planCmd(), a.graphCmd(), a.lockCmd(), a.runCmd(), a.whyCmd(), a.runsCmd(), a.logsCmd(), a.cacheCmd(), a.versionCmd(),
 	)
 	return root
@@ -175,6 +180,15 @@ func classify(err error) (code int, hint string) {
 	}
 	if l, ok := errors.AsType[*registry.LockError](err); ok {
 		return exitProblems, l.Hint
+	}
+	if p, ok := errors.AsType[*oci.Problem](err); ok && !oci.Unreachable(err) {
+		return exitProblems, p.Hint
+	}
+	if _, ok := errors.AsType[*oci.Conflict](err); ok {
+		return exitProblems, "a published version never changes: raise the version's number"
+	}
+	if oci.Denied(err) {
+		return exitWorld, "log in: docker login HOST, podman login HOST, or for ghcr.io set GITHUB_TOKEN"
 	}
 	if l, ok := errors.AsType[*registry.LostError](err); ok {
 		return exitWorld, l.Hint

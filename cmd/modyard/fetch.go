@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/modyard/modyard/registry"
 	"github.com/modyard/modyard/registry/snapshot"
 )
 
@@ -22,15 +21,13 @@ func (a *app) fetcher() (*snapshot.Fetcher, error) {
 	f := &snapshot.Fetcher{Scratch: a.scratch, Offline: a.offline}
 	f.AzureURL, _ = a.lookup("AZURE_DEVOPS_URL")
 	f.AzureToken, _ = a.lookup("AZURE_DEVOPS_TOKEN")
+	f.Image = func(ctx context.Context, name, folder, scratch string) (*snapshot.Tree, error) {
+		c, err := a.client()
+		if err != nil {
+			return nil, err
+		}
+		return c.Folder(ctx, name, folder, scratch)
+	}
 	a.fetch = f
 	return f, nil
-}
-
-// files brings the files of a version.
-func (a *app) files(ctx context.Context, v *registry.Version) (snapshot.Unpacker, error) {
-	f, err := a.fetcher()
-	if err != nil {
-		return nil, err
-	}
-	return v.Source(ctx, f)
 }

@@ -18,10 +18,12 @@ const module = "github.com/modyard/modyard/"
 // house says which packages of ours each package may import; what is not
 // listed may import none.
 var house = map[string][]string{
-	"cmd/modyard":        {"schema", "registry", "registry/git", "registry/snapshot", "runner", "runner/local", "runner/store"},
+	"cmd/modyard":        {"schema", "registry", "registry/attest", "registry/git", "registry/oci", "registry/snapshot", "runner", "runner/local", "runner/store"},
 	"registry":           {"schema", "registry/git", "registry/snapshot"},
 	"registry/snapshot":  {"schema", "registry/git"},
 	"registry/git":       {},
+	"registry/attest":    {"schema"},
+	"registry/oci":       {"schema", "registry/attest", "registry/snapshot"},
 	"runner":             {"schema", "registry/snapshot", "runner/store"},
 	"runner/store":       {"schema", "registry/snapshot"},
 	"runner/local":       {"schema", "registry/snapshot", "runner", "runner/store"},
@@ -37,6 +39,8 @@ var owners = map[string][]string{
 	"github.com/spf13/cobra":                   {"cmd/modyard"},
 	"golang.org/x/term":                        {"cmd/modyard"},
 	"github.com/google/go-containerregistry":   {"registry/oci"},
+	"github.com/sigstore/sigstore-go":          {"registry/attest"},
+	"github.com/klauspost/pgzip":               {"registry/oci"},
 	"github.com/google/go-github/v60":          {"registry/github"},
 	"github.com/bmatcuk/doublestar/v4":         {"registry/snapshot"},
 	"github.com/agnivade/levenshtein":          {"schema"},

@@ -37,14 +37,19 @@ func (a *app) view(p *runner.Plan, asJSON bool) view {
 		width = max(width, min(32, len(s.Name)))
 	}
 	lines := lineView{out: a.err, name: p.Name, width: width}
-	f, isFile := a.err.(*os.File)
-	dumb, _ := a.lookup("TERM")
-	if isFile && term.IsTerminal(int(f.Fd())) && dumb != "dumb" {
+	if f, is := a.terminal(); is {
 		_, plain := a.lookup("NO_COLOR")
 		lines.color = !plain
 		return newLiveView(lines, f)
 	}
 	return &lines
+}
+
+// terminal is stderr where it is a terminal that can draw.
+func (a *app) terminal() (*os.File, bool) {
+	f, isFile := a.err.(*os.File)
+	dumb, _ := a.lookup("TERM")
+	return f, isFile && term.IsTerminal(int(f.Fd())) && dumb != "dumb"
 }
 
 type jsonView struct{ enc *json.Encoder }

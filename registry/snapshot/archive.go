@@ -60,6 +60,20 @@ func Archive(ctx context.Context, file, scratch string, opt ArchiveOptions) (*Tr
 	return u.tree()
 }
 
+// Tar is the tree of a folder of a tar archive that is read once, such as the
+// file system of an image. What is outside the folder does not count.
+func Tar(ctx context.Context, r io.Reader, scratch string, opt ArchiveOptions) (*Tree, error) {
+	dir, err := os.MkdirTemp(scratch, "archive-")
+	if err != nil {
+		return nil, err
+	}
+	u := &unpacking{ctx: ctx, dir: dir, opt: opt, packed: MaxBytes, listing: newListing(), sizes: map[string]int64{}}
+	if err := u.tar(r); err != nil {
+		return nil, fmt.Errorf("cannot read the archive: %w", err)
+	}
+	return u.tree()
+}
+
 // unpacking is the reading of one archive.
 type unpacking struct {
 	*listing
@@ -156,7 +170,7 @@ func (u *unpacking) tar(r io.Reader) error {
 		if err != nil {
 			return err
 		}
-		if h.Typeflag == tar.TypeXGlobalHeader {
+		if h.Typeflag == tar.TypeXGlobalHeader || u.outside(h.Name) {
 			continue
 		}
 		name, ok, err := u.entry(h.Name)
@@ -182,6 +196,14 @@ func (u *unpacking) tar(r io.Reader) error {
 			return err
 		}
 	}
+}
+
+// outside reports whether an entry cannot be of the folder that is taken.
+func (u *unpacking) outside(name string) bool {
+	if u.opt.Path == "" || u.opt.Strip > 0 {
+		return false
+	}
+	return !strings.HasPrefix(path.Clean("/"+name)+"/", path.Clean("/"+u.opt.Path)+"/")
 }
 
 func (u *unpacking) link(name, target string) {

@@ -22,7 +22,7 @@ func (w *workspace) collect(ctx context.Context, x runner.Execution) (map[string
 	out := map[string]store.Output{}
 	var missing []string
 	for _, o := range x.Task.Step.Outputs {
-		name := runner.OutputName(o.Name, o.Value)
+		name := o.Value.Path(o.Name)
 		path, linked, err := w.inside(o.Name, name)
 		if errors.Is(err, fs.ErrNotExist) || (err == nil && o.Value.Type == schema.TypeFolder && empty(path)) {
 			if !o.Value.Optional {

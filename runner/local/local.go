@@ -123,7 +123,7 @@ func newWorkspace(ctx context.Context, x runner.Execution) (_ *workspace, err er
 	}
 	for _, o := range x.Task.Step.Outputs {
 		if o.Value.Type == schema.TypeFolder {
-			if err := os.Mkdir(w.file(runner.OutputName(o.Name, o.Value)), 0o755); err != nil {
+			if err := os.Mkdir(w.file(o.Value.Path(o.Name)), 0o755); err != nil {
 				return nil, fmt.Errorf("cannot make the working directory: %w", err)
 			}
 		}
@@ -185,7 +185,7 @@ func (w *workspace) link(x runner.Execution) error {
 	}
 	for name, o := range x.Task.Inputs {
 		in, _ := x.Task.Step.Inputs.Get(name)
-		err := x.Store.Link(o, w.file(runner.InputName(name, in.Type, in.Format)))
+		err := x.Store.Link(o, w.file(in.Path(name)))
 		if errors.Is(err, fs.ErrNotExist) {
 			return &runner.StepError{Reason: "input", Message: fmt.Sprintf("the input %q is no longer in the store: another step has changed it", name), Hint: "run again: it is computed again"}
 		}
