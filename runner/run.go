@@ -133,7 +133,7 @@ func (p *Plan) prepare(opt Options) (*execution, func(), error) {
 	n := len(p.Steps)
 	e := &execution{
 		plan: p, opt: opt, leases: newLeases(opt.Capacity),
-		prep: make(chan struct{}, 2*runtime.GOMAXPROCS(0)),
+		prep: make(chan struct{}, preparing(opt.Store)),
 		mode: make([]mode, n), results: make([]*store.Result, n), params: make([]map[string]any, n),
 		inputs: map[string]*pipelineData{}, envs: map[string]*envOnce{},
 		rec: &Record{Pipeline: p.Name, File: p.File, State: Running, Started: time.Now(), Params: map[string]any{}},
@@ -154,6 +154,15 @@ func (p *Plan) prepare(opt Options) (*execution, func(), error) {
 	}
 	done, err := e.begin()
 	return e, done, err
+}
+
+// preparing is how many steps are prepared at once: more where a lookup waits
+// for the network.
+func preparing(st *store.Store) int {
+	if st.Shared() {
+		return 32
+	}
+	return 2 * runtime.GOMAXPROCS(0)
 }
 
 func moduleRef(s *ModuleStep) string {
@@ -358,6 +367,7 @@ func (e *execution) schedule(ctx context.Context) error {
 			skip(i, endedBefore)
 		}
 	}
+	e.opt.Store.Flush() // what is on its way ends with ctx
 	return world
 }
 

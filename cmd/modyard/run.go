@@ -67,7 +67,7 @@ Secrets are read from the environment variables that the pipeline names.
 }
 
 func (a *app) storeFlag(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&a.store, "store", "", "the `DIR` that keeps results (default: $MODYARD_STORE, or modyard in the user's cache folder)")
+	cmd.Flags().StringVar(&a.store, "store", "", "the `DIR` that keeps results, or oci://HOST/REPO?accept=KEY.pub, which shares them (default: $MODYARD_STORE, or modyard in the user's cache folder)")
 }
 
 // openStore opens the store: flag over environment over default.
@@ -76,6 +76,13 @@ func (a *app) openStore(ctx context.Context) (*store.Store, error) {
 	if dir == "" {
 		dir, _ = a.lookup("MODYARD_STORE")
 	}
+	var sh *store.Sharing
+	if strings.HasPrefix(dir, "oci://") {
+		var err error
+		if sh, dir, err = a.sharing(dir); err != nil {
+			return nil, err
+		}
+	}
 	if dir == "" {
 		cache, err := os.UserCacheDir()
 		if err != nil {
@@ -83,7 +90,11 @@ func (a *app) openStore(ctx context.Context) (*store.Store, error) {
 		}
 		dir = filepath.Join(cache, "modyard")
 	}
-	return store.Open(ctx, dir)
+	st, err := store.Open(ctx, dir)
+	if err == nil && sh != nil && !a.offline {
+		st.Share(sh)
+	}
+	return st, err
 }
 
 func (a *app) run(ctx context.Context, target string, o *runOptions) error {

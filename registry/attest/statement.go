@@ -16,9 +16,11 @@ const (
 	// ProvenanceType is the predicate type of a SLSA provenance.
 	ProvenanceType = "https://slsa.dev/provenance/v1"
 
-	statementType = "https://in-toto.io/Statement/v1"
-	payloadType   = "application/vnd.in-toto+json"
-	buildType     = "https://modyard.dev/publish/v1"
+	// StatementType is the type of an in-toto statement, version 1.
+	StatementType = "https://in-toto.io/Statement/v1"
+
+	payloadType = "application/vnd.in-toto+json"
+	buildType   = "https://modyard.dev/publish/v1"
 )
 
 // Provenance is what is said of an image: of which version it is, from which
@@ -77,7 +79,7 @@ func (p Provenance) Statement() ([]byte, error) {
 		run["metadata"].(object)["invocationId"] = p.Invocation
 	}
 	data, err := json.Marshal(Statement{
-		Type: statementType, PredicateType: ProvenanceType,
+		Type: StatementType, PredicateType: ProvenanceType,
 		Subject: []Subject{{Name: p.Image, Digest: map[string]string{"sha256": p.Digest.Hex()}}},
 		Predicate: object{
 			"buildDefinition": object{"buildType": buildType, "externalParameters": external, "resolvedDependencies": from},

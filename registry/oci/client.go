@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
@@ -45,6 +46,9 @@ type Client struct {
 	puller *remote.Puller
 	http   http.RoundTripper
 	keys   authn.Keychain
+
+	mu      sync.Mutex
+	clients map[string]*http.Client // by repository and scope
 }
 
 // New makes a client.

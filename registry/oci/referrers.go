@@ -108,7 +108,7 @@ func describe(l v1.Layer) (v1.Descriptor, error) {
 // registry knows referrers, follow redirects, and take any page for a yes, which
 // on ghcr.io loses the reference; the answer to the manifest itself tells.
 func (c *Client) refer(ctx context.Context, subject name.Digest, text []byte, d v1.Descriptor) error {
-	client, err := c.raw(ctx, subject.Context(), transport.PushScope)
+	client, err := c.shared(ctx, subject.Context(), transport.PushScope)
 	if err != nil {
 		return err
 	}
@@ -133,6 +133,25 @@ func (c *Client) raw(ctx context.Context, repo name.Repository, scope string) (*
 		return nil, err
 	}
 	return &http.Client{Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}, nil
+}
+
+// shared is raw, once for a repository and scope.
+func (c *Client) shared(ctx context.Context, repo name.Repository, scope string) (*http.Client, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	key := repo.Name() + " " + scope
+	if client, ok := c.clients[key]; ok {
+		return client, nil
+	}
+	client, err := c.raw(ctx, repo, scope)
+	if err != nil {
+		return nil, err
+	}
+	if c.clients == nil {
+		c.clients = map[string]*http.Client{}
+	}
+	c.clients[key] = client
+	return client, nil
 }
 
 func manifestURL(repo name.Repository, reference string) string {
@@ -235,7 +254,7 @@ func (c *Client) Attached(ctx context.Context, ref, kind string) ([]Attachment, 
 }
 
 func (c *Client) referrers(ctx context.Context, subject name.Digest) ([]v1.Descriptor, error) {
-	client, err := c.raw(ctx, subject.Context(), transport.PullScope)
+	client, err := c.shared(ctx, subject.Context(), transport.PullScope)
 	if err != nil {
 		return nil, err
 	}

@@ -16,6 +16,8 @@ import (
 type Packed struct {
 	// Open begins to read the archive, uncompressed.
 	Open func(ctx context.Context) (io.ReadCloser, error)
+	// Data says that it is a folder of data, which has no bound but the disk's.
+	Data bool
 }
 
 // sparse reports whether a file's size says nothing of the archive's.
@@ -57,7 +59,7 @@ func (p Packed) Unpack(ctx context.Context, dir string) (Content, error) {
 		if err := taken.add(name); err != nil {
 			return Content{}, fmt.Errorf("cannot read the tree: %w", err)
 		}
-		if w.content.Files >= MaxFiles || head.Size > MaxBytes-w.content.Size {
+		if !p.Data && (w.content.Files >= MaxFiles || head.Size > MaxBytes-w.content.Size) {
 			return Content{}, fmt.Errorf("cannot read the tree: it has more than %d files or %d GiB", MaxFiles, MaxBytes>>30)
 		}
 		last = name

@@ -58,7 +58,8 @@ func (s *Store) Lookup(ctx context.Context, key schema.Digest, sc Scope) (r *Res
 	path := s.resultPath(key, sc)
 	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil, nil
+		r, err := s.fromRemote(ctx, key, sc)
+		return r, nil, err
 	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("cannot read the store: %w", err)
@@ -104,7 +105,11 @@ func (s *Store) Commit(ctx context.Context, r *Result, sc Scope, replace bool) (
 	if err != nil {
 		return nil, err
 	}
-	return r, s.write(s.resultPath(r.Key, sc), data)
+	if err := s.write(s.resultPath(r.Key, sc), data); err != nil {
+		return nil, err
+	}
+	s.toRemote(ctx, r, sc)
+	return r, nil
 }
 
 func (s *Store) write(path string, data []byte) error {

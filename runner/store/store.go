@@ -25,8 +25,9 @@ type Store struct {
 	machine string
 	// whole has the trees that were hashed by this process, of those whose
 	// count and size nobody told.
-	whole sync.Map
-	trash discarded
+	whole   sync.Map
+	trash   discarded
+	sharing *Sharing // nil: none
 }
 
 const (
@@ -109,6 +110,7 @@ func (s *Store) prepare() (fresh bool, err error) {
 
 // Close lets go of the store.
 func (s *Store) Close() error {
+	s.Flush()
 	s.Tidy()
 	return s.lock.Close()
 }
