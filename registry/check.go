@@ -3,6 +3,8 @@ package registry
 import (
 	"cmp"
 	"context"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"os"
@@ -129,6 +131,7 @@ func (c *checker) run(ctx context.Context) (*Checked, error) {
 		return nil, err
 	}
 	c.gone()
+	c.policy()
 	if err := c.codeowners(); err != nil {
 		return nil, err
 	}
@@ -138,6 +141,31 @@ func (c *checker) run(ctx context.Context) (*Checked, error) {
 	slices.SortFunc(res.Nested, func(a, b *schema.ModuleVersion) int { return cmp.Compare(a.File, b.File) })
 	res.Diagnostics.Sort()
 	return res, nil
+}
+
+// policy checks that the keys of those who may sign are there.
+func (c *checker) policy() {
+	for _, k := range c.reg.Policy.Keys {
+		file := c.reg.file(ManifestFile)
+		data, err := c.reg.ReadFile(k.Value)
+		switch {
+		case errors.Is(err, os.ErrNotExist):
+			c.res.Diagnostics.Add(file, k.Pos, schema.RulePolicy, "", "the key %q is not there", k.Value)
+		case err != nil:
+			c.res.Diagnostics.Add(file, k.Pos, schema.RulePolicy, "", "the key %q cannot be read: %v", k.Value, err)
+		case !isPublicKey(data):
+			c.res.Diagnostics.Add(file, k.Pos, schema.RulePolicy, "openssl pkey -in KEY.pem -pubout writes it", "%q is no public key in PEM", k.Value)
+		}
+	}
+}
+
+func isPublicKey(data []byte) bool {
+	block, _ := pem.Decode(data)
+	if block == nil {
+		return false
+	}
+	_, err := x509.ParsePKIXPublicKey(block.Bytes)
+	return err == nil
 }
 
 // gone reports published files that are no longer there.

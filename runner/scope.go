@@ -174,7 +174,7 @@ func (p *planner) expand(s *scope) error {
 }
 
 func (p *planner) moduleStep(s *scope, n *node) error {
-	ref, err := schema.ParseModuleRef(n.def.Module.Value)
+	ref, err := schema.ParseStepRef(n.def.Module.Value)
 	if err != nil {
 		p.add(s.file, n.def.Module.Pos, schema.RuleSelector, "", "step %q: %v", n.name, err)
 		n.bad = true

@@ -171,10 +171,16 @@ type ModuleRef struct {
 	Registry string // empty: this registry's
 	Name     string
 	Selector string // without @; empty: the module's default
+	// Image is an OCI image by its digest instead, HOST/PATH[:TAG]@sha256:…
+	// All else is empty then.
+	Image string
 }
 
 // String gives REGISTRY/NAME@SELECTOR without what is empty.
 func (r ModuleRef) String() string {
+	if r.Image != "" {
+		return ociScheme + r.Image
+	}
 	s := r.Name
 	if r.Registry != "" {
 		s = r.Registry + "/" + s
@@ -183,6 +189,25 @@ func (r ModuleRef) String() string {
 		s += "@" + r.Selector
 	}
 	return s
+}
+
+const ociScheme = "oci://"
+
+// ParseStepRef reads what a step of a pipeline names: what [ParseModuleRef]
+// reads, or oci://HOST/PATH[:TAG]@sha256:…
+func ParseStepRef(s string) (ModuleRef, error) {
+	image, ok := strings.CutPrefix(s, ociScheme)
+	if !ok {
+		return ParseModuleRef(s)
+	}
+	path, digest, _ := strings.Cut(image, "@")
+	if !Digest(digest).Valid() {
+		return ModuleRef{}, fmt.Errorf("%q does not end with the image's digest, @sha256:…", clip(s))
+	}
+	if host, rest, _ := strings.Cut(path, "/"); host == "" || rest == "" {
+		return ModuleRef{}, fmt.Errorf("%q is not oci://HOST/PATH@sha256:…", clip(s))
+	}
+	return ModuleRef{Image: image}, nil
 }
 
 // ParseModuleRef reads REGISTRY/NAME@SELECTOR; whether the selector means

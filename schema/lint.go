@@ -409,7 +409,11 @@ func (l *linter) steps(steps Map[Step], nested bool) {
 		if s.Module.Value == "" {
 			continue
 		}
-		if _, err := ParseModuleRef(s.Module.Value); err != nil {
+		parse := ParseStepRef
+		if nested {
+			parse = ParseModuleRef // what a version nests is in git
+		}
+		if _, err := parse(s.Module.Value); err != nil {
 			l.add(s.Module.Pos, RuleSelector, "write NAME, REGISTRY/NAME or REGISTRY/NAME@VERSION", "%v", err)
 		}
 	}

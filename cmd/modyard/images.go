@@ -14,6 +14,8 @@ import (
 	"github.com/modyard/modyard/registry/attest"
 	"github.com/modyard/modyard/registry/oci"
 	"github.com/modyard/modyard/registry/snapshot"
+	"github.com/modyard/modyard/runner"
+	"github.com/modyard/modyard/schema"
 )
 
 // client speaks to OCI registries.
@@ -172,4 +174,42 @@ func workflowToken(ctx context.Context, address, bearer string) (string, error) 
 		return "", fmt.Errorf("cannot ask for an identity: GitHub answered %s; the workflow needs permissions: {id-token: write}", resp.Status)
 	}
 	return answer.Value, nil
+}
+
+// moduleImage reads the module version that an image by its digest carries.
+func (a *app) moduleImage(ctx context.Context, ref string) (*schema.ModuleVersion, *runner.Snapshot, error) {
+	e, m, err := a.imageVersion(ctx, ref)
+	if err != nil {
+		return nil, nil, err
+	}
+	if m.Snapshot == nil || m.Snapshot.IsEnvironment() {
+		return m, &runner.Snapshot{Digest: runner.EmptyTree}, nil
+	}
+	return m, &runner.Snapshot{Digest: m.Snapshot.Digest, Open: func(context.Context) (snapshot.Unpacker, error) {
+		return e.Snapshot(m.Snapshot.Digest)
+	}}, nil
+}
+
+// imageVersion reads the version's file that an image carries.
+func (a *app) imageVersion(ctx context.Context, ref string) (*oci.Entry, *schema.ModuleVersion, error) {
+	if a.offline {
+		return nil, nil, fmt.Errorf("cannot read oci://%s: %w", ref, snapshot.ErrOffline)
+	}
+	c, err := a.client()
+	if err != nil {
+		return nil, nil, err
+	}
+	e, err := c.Lookup(ctx, ref)
+	if err != nil {
+		return nil, nil, err
+	}
+	if e == nil {
+		return nil, nil, &oci.Problem{Message: ref + " is not published"}
+	}
+	file, err := e.Manifest()
+	if err != nil {
+		return nil, nil, err
+	}
+	m, diags := schema.ParseModuleVersion("oci://"+e.Ref, file)
+	return e, m, diags.Err()
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -188,10 +189,13 @@ func (a *app) showCmd() *cobra.Command {
 	var f registryFlag
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use:   "show MODULE[@VERSION]",
+		Use:   "show MODULE[@VERSION] | oci://HOST/PATH:TAG",
 		Short: "Show a module version: its interface and how to use it",
 		Args:  oneArg("a module"),
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if ref, ok := strings.CutPrefix(args[0], "oci://"); ok {
+				return a.showImage(cmd.Context(), ref, asJSON)
+			}
 			r, err := f.open()
 			if err != nil {
 				return err
@@ -220,35 +224,10 @@ func (a *app) showVersion(r *registry.Registry, mod *registry.Module, p registry
 	for _, w := range p.Warnings {
 		a.say("warning: %s", w)
 	}
-	t := a.table()
-	for _, in := range m.Inputs {
-		t.row("  input", in.Name, typeText(string(in.Value.Type), in.Value.Format, in.Value.Optional), in.Value.Description)
-	}
-	for _, e := range m.Params {
-		typ := typeText(e.Value.TypeName(), "", e.Value.Optional)
-		if e.Value.Default != nil {
-			typ += " = " + schema.JSON(e.Value.Default)
-		}
-		t.row("  param", e.Name, typ, e.Value.Description)
-	}
-	for _, e := range m.Secrets {
-		t.row("  secret", e.Name, typeText("", "", e.Value.Optional), e.Value.Description)
-	}
-	for _, o := range m.Outputs {
-		t.row("  output", o.Name, typeText(o.Value.TypeName(), o.Value.Format, o.Value.Optional), o.Value.Description)
-	}
-	if err := t.flush(); err != nil {
+	if err := a.showInterface(m); err != nil {
 		return err
 	}
-	t = a.table()
-	t.row("created", m.Created.Value)
-	t.row("version digest", string(m.Digest))
-	if m.Snapshot != nil {
-		t.row("snapshot", string(m.Snapshot.Digest))
-		if m.Snapshot.Origin != "folder" {
-			t.row("files", snapshot.Describe(m.Snapshot))
-		}
-	}
+	t := a.versionTable(m)
 	if len(mod.Owners) > 0 {
 		t.row("owners", strings.Join(mod.Owners, ", "))
 	}
@@ -266,6 +245,63 @@ func (a *app) showVersion(r *registry.Registry, mod *registry.Module, p registry
 	}
 	fmt.Fprintf(a.out, "use it:\n%s", indentText(stepText(r.Name, mod.Name, "^"+majorOf(p.Version), m, nil), "  "))
 	return nil
+}
+
+// showImage shows the version that an image carries.
+func (a *app) showImage(ctx context.Context, ref string, asJSON bool) error {
+	e, m, err := a.imageVersion(ctx, ref)
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		return a.json(map[string]any{"image": e.Ref, "version": m})
+	}
+	fmt.Fprintf(a.out, "%s@%s  %s\n", m.Module.Value, m.Version.Value, m.Description)
+	if err := a.showInterface(m); err != nil {
+		return err
+	}
+	t := a.versionTable(m)
+	t.row("image", e.Ref)
+	if err := t.flush(); err != nil {
+		return err
+	}
+	name, _, _ := strings.Cut(ref, "@")
+	fmt.Fprintf(a.out, "use it:\n  module: oci://%s@%s\n", name, e.Digest)
+	return nil
+}
+
+func (a *app) showInterface(m *schema.ModuleVersion) error {
+	t := a.table()
+	for _, in := range m.Inputs {
+		t.row("  input", in.Name, typeText(string(in.Value.Type), in.Value.Format, in.Value.Optional), in.Value.Description)
+	}
+	for _, e := range m.Params {
+		typ := typeText(e.Value.TypeName(), "", e.Value.Optional)
+		if e.Value.Default != nil {
+			typ += " = " + schema.JSON(e.Value.Default)
+		}
+		t.row("  param", e.Name, typ, e.Value.Description)
+	}
+	for _, e := range m.Secrets {
+		t.row("  secret", e.Name, typeText("", "", e.Value.Optional), e.Value.Description)
+	}
+	for _, o := range m.Outputs {
+		t.row("  output", o.Name, typeText(o.Value.TypeName(), o.Value.Format, o.Value.Optional), o.Value.Description)
+	}
+	return t.flush()
+}
+
+func (a *app) versionTable(m *schema.ModuleVersion) *table {
+	t := a.table()
+	t.row("created", m.Created.Value)
+	t.row("version digest", string(m.Digest))
+	if m.Snapshot != nil {
+		t.row("snapshot", string(m.Snapshot.Digest))
+		if m.Snapshot.Origin != "folder" {
+			t.row("files", snapshot.Describe(m.Snapshot))
+		}
+	}
+	return t
 }
 
 func typeText(typ, format string, optional bool) string {

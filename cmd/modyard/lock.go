@@ -70,7 +70,7 @@ func (a *app) lock(ctx context.Context, file string, f *planFlags) error {
 		if m.Work {
 			return &hinted{fmt.Sprintf("step %q asks for @%s, which cannot be locked", e.Name, registry.Work), "name a version"}
 		}
-		ref, err := schema.ParseModuleRef(e.Value.Module.Value)
+		ref, err := schema.ParseStepRef(e.Value.Module.Value)
 		if err != nil {
 			return err
 		}

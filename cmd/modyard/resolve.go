@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/modyard/modyard/registry"
+	"github.com/modyard/modyard/registry/oci"
 	"github.com/modyard/modyard/registry/snapshot"
 	"github.com/modyard/modyard/runner"
 	"github.com/modyard/modyard/schema"
@@ -18,6 +19,8 @@ import (
 // resolver hands the runner the versions that registries have.
 type resolver struct {
 	set *registry.Set
+	// fromImage reads a module out of an image by its digest.
+	fromImage func(ctx context.Context, ref string) (*schema.ModuleVersion, *runner.Snapshot, error)
 	// files brings the files of a version that are not in the store.
 	files func(ctx context.Context, v *registry.Version) (snapshot.Unpacker, error)
 	notes []string // what the user of a lock should know
@@ -36,7 +39,7 @@ type origin struct {
 
 func (a *app) resolver(registries map[string]*registry.Registry) *resolver {
 	return &resolver{
-		set: &registry.Set{Registries: registries}, files: a.files,
+		set: &registry.Set{Registries: registries}, files: a.files, fromImage: a.moduleImage,
 		folders: map[string]schema.Digest{}, missing: map[string]*runner.ResolveError{},
 	}
 }
@@ -88,6 +91,9 @@ func remote(location string) bool {
 
 // Resolve finds the version that a step asks for.
 func (r *resolver) Resolve(ctx context.Context, req runner.Request) (*runner.Module, error) {
+	if req.Ref.Image != "" {
+		return r.image(ctx, req)
+	}
 	choice, from, err := r.choose(req)
 	if err != nil {
 		return nil, err
@@ -107,6 +113,21 @@ func (r *resolver) Resolve(ctx context.Context, req runner.Request) (*runner.Mod
 		return m, nil
 	}
 	return m, r.snapshot(ctx, m, choice)
+}
+
+// image finds a module that is named by the digest of its image.
+func (r *resolver) image(ctx context.Context, req runner.Request) (*runner.Module, error) {
+	version, snap, err := r.fromImage(ctx, req.Ref.Image)
+	if p, ok := errors.AsType[*oci.Problem](err); ok && !oci.Unreachable(err) {
+		return nil, &runner.ResolveError{Message: p.Error(), Hint: p.Hint}
+	}
+	if err != nil {
+		return nil, err
+	}
+	if version.Run == nil {
+		return nil, &runner.ResolveError{Rule: schema.RuleUnsupported, Message: fmt.Sprintf("%s is a pipeline of modules of its registry", req.Ref), Hint: "name the module in its registry: REGISTRY/NAME@VERSION"}
+	}
+	return &runner.Module{Ref: version.Module.Value + "@" + version.Version.Value, Version: version, Snapshot: snap}, nil
 }
 
 // choose picks for a step of the pipeline, or for one of a nested pipeline,

@@ -2,8 +2,16 @@ package main
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
 	"flag"
 	"fmt"
+	"io"
+	"log"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -13,6 +21,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/google/go-containerregistry/pkg/registry"
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
@@ -41,6 +50,7 @@ func TestScripts(t *testing.T) {
 				e.Setenv("GIT_"+git+"_NAME", "tester")
 				e.Setenv("GIT_"+git+"_EMAIL", "tester@example.com")
 			}
+			e.Setenv("DOCKER_CONFIG", filepath.Join(e.WorkDir, ".docker"))
 			e.Setenv("GIT_CONFIG_GLOBAL", os.DevNull)
 			e.Setenv("GIT_CONFIG_NOSYSTEM", "1")
 			for _, name := range []string{"PYENV_ROOT", "PYENV_VERSION"} {
@@ -56,7 +66,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Condition: condition,
-		Cmds:      map[string]func(*testscript.TestScript, bool, []string){"stable": stable, "copytree": copyTree, "commit": commit, "same-snapshot": sameSnapshot},
+		Cmds:      map[string]func(*testscript.TestScript, bool, []string){"stable": stable, "copytree": copyTree, "commit": commit, "digest": digestVar, "keypair": keypair, "append": appendFile, "oci-registry": ociRegistry, "same-snapshot": sameSnapshot},
 	})
 }
 
@@ -78,6 +88,57 @@ func stable(ts *testscript.TestScript, neg bool, args []string) {
 	for _, f := range args {
 		_, _ = ts.Stdout().Write([]byte(normalize(ts.ReadFile(f))))
 	}
+}
+
+// oci-registry VAR starts a registry on loopback for the rest of the script and
+// sets a variable to its HOST:PORT.
+func ociRegistry(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: oci-registry VAR")
+	}
+	srv := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0)), registry.WithReferrersSupport(true)))
+	ts.Defer(srv.Close)
+	ts.Setenv(args[0], srv.Listener.Addr().String())
+}
+
+// digest VAR FILE sets a variable to the first digest in a file.
+func digestVar(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: digest VAR FILE")
+	}
+	ts.Setenv(args[0], snapshotDigest.FindString(ts.ReadFile(args[1])))
+}
+
+// keypair NAME… writes keys that sign, NAME.pem and NAME.pub.
+func keypair(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: keypair NAME…")
+	}
+	for _, name := range args {
+		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		ts.Check(err)
+		private, err := x509.MarshalPKCS8PrivateKey(key)
+		ts.Check(err)
+		public, err := x509.MarshalPKIXPublicKey(key.Public())
+		ts.Check(err)
+		for file, block := range map[string]*pem.Block{".pem": {Type: "PRIVATE KEY", Bytes: private}, ".pub": {Type: "PUBLIC KEY", Bytes: public}} {
+			ts.Check(os.WriteFile(ts.MkAbs(name+file), pem.EncodeToMemory(block), 0o600))
+		}
+	}
+}
+
+// append FILE FROM… appends files, with their variables expanded, to a file.
+func appendFile(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: append FILE FROM…")
+	}
+	f, err := os.OpenFile(ts.MkAbs(args[0]), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	ts.Check(err)
+	for _, from := range args[1:] {
+		_, err := f.WriteString(os.Expand(ts.ReadFile(from), ts.Getenv))
+		ts.Check(err)
+	}
+	ts.Check(f.Close())
 }
 
 // commit VAR DIR sets a variable to the hash of a repository's last commit.

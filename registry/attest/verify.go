@@ -100,12 +100,6 @@ func defaultVerifier(key crypto.PublicKey) (signature.Verifier, error) {
 	return signature.LoadDefaultVerifier(key)
 }
 
-// CheckPublicKey reports whether data is a public key that can be used.
-func CheckPublicKey(data []byte) error {
-	_, err := publicKey(data)
-	return err
-}
-
 // Any reports whether anybody at all may sign.
 func (v *Verifier) Any() bool { return len(v.keys)+len(v.identities) > 0 }
 
