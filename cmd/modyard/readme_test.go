@@ -1,6 +1,10 @@
 package main
 
 import (
+	"github.com/google/go-containerregistry/pkg/registry"
+	"io"
+	"log"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -29,6 +33,14 @@ func TestReadme(t *testing.T) {
 		t.Fatal(err)
 	}
 	shout := "import sys\nargs = dict(a.split('=', 1) for a in sys.argv[1:])\nopen(args['--loud'], 'w').write(open(args['--text']).read().upper())\n"
+	if err := keyFiles(filepath.Join(dir, "acme")); err != nil {
+		t.Fatal(err)
+	}
+	srv := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
+	t.Cleanup(srv.Close)
+	// What the README sends to ghcr.io goes to a registry on loopback.
+	here := strings.NewReplacer("ghcr.io/", srv.Listener.Addr().String()+"/")
+	there := strings.NewReplacer(srv.Listener.Addr().String()+"/", "ghcr.io/")
 	parts := strings.Split(string(data), "```console\n")
 	commands := 0
 	for i, part := range parts[1:] {
@@ -44,7 +56,7 @@ func TestReadme(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			got := shell(t, dir, c.line)
+			got := there.Replace(shell(t, dir, here.Replace(c.line)))
 			fresh.WriteString("$ " + c.line + "\n" + got)
 			if !*update && columns(got) != columns(c.output) {
 				t.Errorf("%s\nprints:\n%s\nthe README has:\n%s", c.line, got, c.output)
@@ -100,7 +112,9 @@ func shell(t *testing.T, dir, line string) string {
 	}
 	cmd := exec.CommandContext(t.Context(), "sh", "-c", strings.ReplaceAll(line, "go run ./cmd/modyard", "modyard"))
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "PATH="+bin+string(os.PathListSeparator)+os.Getenv("PATH"), "MODYARD_STORE="+filepath.Join(dir, ".store"))
+	cmd.Env = append(os.Environ(), "DOCKER_CONFIG="+filepath.Join(dir, ".docker"), "GIT_CONFIG_GLOBAL="+os.DevNull, "GIT_CONFIG_NOSYSTEM=1",
+		"GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@example.com", "GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@example.com",
+		"PATH="+bin+string(os.PathListSeparator)+os.Getenv("PATH"), "MODYARD_STORE="+filepath.Join(dir, ".store"))
 	out, _ := cmd.CombinedOutput() // an exit code is part of some examples
 	return strings.ReplaceAll(string(out), dir, "")
 }

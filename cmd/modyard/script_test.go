@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -115,16 +116,28 @@ func keypair(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: keypair NAME…")
 	}
 	for _, name := range args {
-		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-		ts.Check(err)
-		private, err := x509.MarshalPKCS8PrivateKey(key)
-		ts.Check(err)
-		public, err := x509.MarshalPKIXPublicKey(key.Public())
-		ts.Check(err)
-		for file, block := range map[string]*pem.Block{".pem": {Type: "PRIVATE KEY", Bytes: private}, ".pub": {Type: "PUBLIC KEY", Bytes: public}} {
-			ts.Check(os.WriteFile(ts.MkAbs(name+file), pem.EncodeToMemory(block), 0o600))
-		}
+		ts.Check(keyFiles(ts.MkAbs(name)))
 	}
+}
+
+// keyFiles writes keys that sign, NAME.pem and NAME.pub.
+func keyFiles(name string) error {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return err
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return err
+	}
+	public, err := x509.MarshalPKIXPublicKey(key.Public())
+	if err != nil {
+		return err
+	}
+	return errors.Join(
+		os.WriteFile(name+".pem", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}), 0o600),
+		os.WriteFile(name+".pub", pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public}), 0o600),
+	)
 }
 
 // append FILE FROM… appends files, with their variables expanded, to a file.
