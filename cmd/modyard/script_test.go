@@ -195,6 +195,7 @@ var unstable = []struct {
 	{regexp.MustCompile(`\b20\d\d-\d\d-\d\d[T ]\d\d:\d\d:\d\dZ?`), "TIME"},
 	{regexp.MustCompile(`sha256:[0-9a-f]{12,64}`), "DIGEST"},
 	{regexp.MustCompile(`\b[0-9a-f]{40}\b`), "COMMIT"},
+	{regexp.MustCompile(`\bkey [A-Za-z0-9+/]{43}=`), "key KEY"},
 	{regexp.MustCompile(` *\b\d+(\.\d+)?(ms|s|m\d+s)\b`), " TOOK"},
 }
 
