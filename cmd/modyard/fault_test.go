@@ -158,7 +158,7 @@ func killed(t *testing.T, p *program) {
 	if died < kills/4 {
 		t.Errorf("only %d of %d runs were killed before their end", died, kills)
 	}
-	p.want(t, exitGood, "died", "runs")
+	p.want(t, exitGood, "died", "runs", "-n", "10000")
 	if left, err := os.ReadDir(filepath.Join(p.store, "tmp")); err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v, %v", left, err)
 	}

@@ -95,7 +95,7 @@ func (s *ociStore) Find(ctx context.Context, key schema.Digest) (*store.Result, 
 	}
 	r := &store.Result{}
 	if err := json.Unmarshal(art.Config.Data, r); err != nil || r.Key != key {
-		return nil, nil //nolint:nilerr // not a result of this key: there is none
+		return nil, nil // not a result of this key: there is none
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

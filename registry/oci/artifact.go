@@ -88,12 +88,9 @@ func (c *Client) GetArtifact(ctx context.Context, repository, tag string) (*Arti
 	if err != nil {
 		return nil, err
 	}
-	desc, err := c.puller.Get(ctx, r)
-	if NotFound(err) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("cannot read from %s: %w", repository, err)
+	desc, err := c.get(ctx, r)
+	if err != nil || desc == nil {
+		return nil, err
 	}
 	var m artifact
 	if err := json.Unmarshal(desc.Manifest, &m); err != nil {

@@ -230,7 +230,7 @@ func (b *builder) configure(cfg *v1.ConfigFile, platform *v1.Platform) {
 		cfg.OS, cfg.Architecture, cfg.Variant = platform.OS, platform.Architecture, platform.Variant
 	}
 	cfg.OS, cfg.Architecture = cmp.Or(cfg.OS, "linux"), cmp.Or(cfg.Architecture, "amd64")
-	cfg.Created, cfg.Author, cfg.Container, cfg.DockerVersion = v1.Time{Time: b.created}, "", "", ""
+	cfg.Created, cfg.Author, cfg.Container = v1.Time{Time: b.created}, "", ""
 	labels := map[string]string{LabelManifest: string(b.v.File)}
 	maps.Copy(labels, cfg.Config.Labels)
 	maps.Copy(labels, b.out.about)

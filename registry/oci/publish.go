@@ -47,14 +47,23 @@ func (c *Client) Lookup(ctx context.Context, ref string) (*Entry, error) {
 	if err != nil {
 		return nil, err
 	}
+	desc, err := c.get(ctx, r)
+	if err != nil || desc == nil {
+		return nil, err
+	}
+	return newEntry(r, desc)
+}
+
+// get reads a manifest; nil when there is none.
+func (c *Client) get(ctx context.Context, r name.Reference) (*remote.Descriptor, error) {
 	desc, err := c.puller.Get(ctx, r)
 	if NotFound(err) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("cannot look %s up: %w", ref, err)
+		return nil, fmt.Errorf("cannot read %s: %w", r, err)
 	}
-	return newEntry(r, desc)
+	return desc, nil
 }
 
 // Conflict says that something else is published under a tag.
@@ -111,6 +120,9 @@ func (c *Client) Publish(ctx context.Context, p Plan, img *Image) (*Published, e
 	if !ok {
 		return nil, &Problem{Message: fmt.Sprintf("%q has no tag to publish under", p.Ref)}
 	}
+	if p.Attest == nil && p.MustAttest != "" {
+		return nil, &Problem{Message: fmt.Sprintf("%s must have a provenance: %s", p.Ref, p.MustAttest), Hint: "sign it: --key FILE, or publish from a workflow with id-token: write"}
+	}
 	g, sending := errgroup.WithContext(ctx)
 	for _, l := range img.layers {
 		g.Go(func() error { return c.pusher.Upload(sending, tag.Context(), l) })
@@ -127,9 +139,6 @@ func (c *Client) Publish(ctx context.Context, p Plan, img *Image) (*Published, e
 		if attached, err = p.Attest(ctx, img.Digest); err != nil {
 			return nil, fmt.Errorf("cannot attest %s: %w", p.Ref, err)
 		}
-	}
-	if len(attached) == 0 && p.MustAttest != "" {
-		return nil, &Problem{Message: fmt.Sprintf("%s must have a provenance: %s", p.Ref, p.MustAttest), Hint: "sign it: --key FILE, or publish from a workflow with id-token: write"}
 	}
 	for _, a := range attached {
 		if err := c.attach(ctx, byDigest, img, a); err != nil {

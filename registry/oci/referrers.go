@@ -112,12 +112,9 @@ func (c *Client) refer(ctx context.Context, subject name.Digest, text []byte, d 
 	if err != nil {
 		return err
 	}
-	resp, err := c.put(ctx, client, subject.Context(), d.Digest.String(), d.MediaType, text)
-	if err != nil {
+	known, err := c.put(ctx, client, subject.Context(), d.Digest.String(), d.MediaType, text)
+	if err != nil || known == subject.DigestStr() {
 		return err
-	}
-	if resp.Header.Get("OCI-Subject") == subject.DigestStr() {
-		return nil
 	}
 	return c.fallback(ctx, client, subject, d)
 }
@@ -158,18 +155,20 @@ func manifestURL(repo name.Repository, reference string) string {
 	return (&url.URL{Scheme: repo.Scheme(), Host: repo.RegistryStr(), Path: "/v2/" + repo.RepositoryStr() + "/manifests/" + reference}).String()
 }
 
-func (c *Client) put(ctx context.Context, client *http.Client, repo name.Repository, reference string, kind mediaType, text []byte) (*http.Response, error) {
+// put sends a manifest. It returns the subject that the registry knows it to
+// have, "" where it knows no subjects.
+func (c *Client) put(ctx context.Context, client *http.Client, repo name.Repository, reference string, kind mediaType, text []byte) (subject string, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPut, manifestURL(repo, reference), bytes.NewReader(text))
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	req.Header.Set("Content-Type", string(kind))
 	resp, err := client.Do(req)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	defer resp.Body.Close()
-	return resp, transport.CheckError(resp, http.StatusOK, http.StatusCreated, http.StatusAccepted)
+	return resp.Header.Get("OCI-Subject"), transport.CheckError(resp, http.StatusOK, http.StatusCreated, http.StatusAccepted)
 }
 
 // fallbackTag is the tag under which an image's referrers are listed where a
@@ -209,12 +208,12 @@ func (c *Client) fallback(ctx context.Context, client *http.Client, subject name
 
 func (c *Client) fallbackList(ctx context.Context, subject name.Digest) (*v1.IndexManifest, error) {
 	list := &v1.IndexManifest{SchemaVersion: 2, MediaType: types.OCIImageIndex, Manifests: []v1.Descriptor{}}
-	desc, err := c.puller.Get(ctx, fallbackTag(subject))
-	if NotFound(err) {
-		return list, nil
-	}
+	desc, err := c.get(ctx, fallbackTag(subject))
 	if err != nil {
 		return nil, err
+	}
+	if desc == nil {
+		return list, nil
 	}
 	if err := json.Unmarshal(desc.Manifest, list); err != nil || desc.MediaType != types.OCIImageIndex {
 		return nil, &Problem{Message: fmt.Sprintf("%s is no list of what refers to the image", fallbackTag(subject))}
@@ -307,11 +306,8 @@ func (c *Client) referrers(ctx context.Context, subject name.Digest) ([]v1.Descr
 
 // attachment reads one; nil when it is of another type, or of another image.
 func (c *Client) attachment(ctx context.Context, subject name.Digest, d v1.Descriptor, kind string) (*Attachment, error) {
-	desc, err := c.puller.Get(ctx, subject.Context().Digest(d.Digest.String()))
-	if NotFound(err) {
-		return nil, nil
-	}
-	if err != nil {
+	desc, err := c.get(ctx, subject.Context().Digest(d.Digest.String()))
+	if err != nil || desc == nil {
 		return nil, err
 	}
 	var m artifact

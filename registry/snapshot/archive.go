@@ -373,16 +373,7 @@ func (u *unpacking) patterns(files map[string]string) ([]string, error) {
 	if !ok {
 		return nil, nil
 	}
-	f, err := os.Open(filepath.Join(u.dir, id))
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, 64<<10+1))
-	if err != nil {
-		return nil, err
-	}
-	return parseIgnore(data)
+	return readIgnore(filepath.Join(u.dir, id))
 }
 
 // copyContext is io.Copy that ends with its context.

@@ -25,7 +25,7 @@ var alwaysIgnored = []string{".git", "__pycache__", ".DS_Store", ".modyard"}
 // Folder is the tree of a snapshot's working folder: without .git,
 // __pycache__, .DS_Store, and what .modyardignore lists.
 func Folder(dir string) (*Tree, error) {
-	patterns, err := readIgnore(dir)
+	patterns, err := readIgnore(filepath.Join(dir, IgnoreFile))
 	if err != nil {
 		return nil, err
 	}
@@ -37,8 +37,8 @@ func Data(dir string) (*Tree, error) {
 	return walkFolder(dir, func(string, bool) bool { return false }, 1<<31, 1<<62)
 }
 
-func readIgnore(dir string) ([]string, error) {
-	f, err := os.Open(filepath.Join(dir, IgnoreFile))
+func readIgnore(file string) ([]string, error) {
+	f, err := os.Open(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
