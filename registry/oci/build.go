@@ -77,6 +77,7 @@ func (c *Client) Build(ctx context.Context, v Version) (*Image, error) {
 			return nil, err
 		}
 		if l.diffID != m.Snapshot.Digest {
+			_ = os.Remove(l.file)
 			return nil, &Problem{
 				Message: fmt.Sprintf("the files of %s@%s have the digest %s, not %s", m.Module.Value, m.Version.Value, l.diffID, m.Snapshot.Digest),
 				Hint:    "the version was reviewed with other files: check it out as it was merged",
@@ -91,6 +92,7 @@ func (c *Client) Build(ctx context.Context, v Version) (*Image, error) {
 		b.out.image, err = b.image(empty.Image, nil, nil)
 	}
 	if err != nil {
+		b.out.Remove()
 		return nil, err
 	}
 	d, err := b.out.taggable().(interface{ Digest() (v1.Hash, error) }).Digest()
@@ -170,7 +172,7 @@ func (b *builder) onIndex(idx v1.ImageIndex, ref name.Reference) error {
 	if err != nil {
 		return fmt.Errorf("cannot read the image %s: %w", ref, err)
 	}
-	out := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
+	out, platforms := mutate.IndexMediaType(empty.Index, types.OCIImageIndex), 0
 	for _, d := range list.Manifests {
 		if !d.MediaType.IsImage() || d.Platform == nil || d.Platform.OS == "unknown" {
 			continue // attestations and the like
@@ -183,7 +185,11 @@ func (b *builder) onIndex(idx v1.ImageIndex, ref name.Reference) error {
 		if err != nil {
 			return err
 		}
+		platforms++
 		out = mutate.AppendManifests(out, mutate.IndexAddendum{Add: built, Descriptor: v1.Descriptor{Platform: d.Platform}})
+	}
+	if platforms == 0 {
+		return &Problem{Message: fmt.Sprintf("the image %s has no platforms to build for", ref)}
 	}
 	b.out.index = mutate.Annotations(out, b.out.about).(v1.ImageIndex)
 	return nil
@@ -231,9 +237,11 @@ func (b *builder) configure(cfg *v1.ConfigFile, platform *v1.Platform) {
 	}
 	cfg.OS, cfg.Architecture = cmp.Or(cfg.OS, "linux"), cmp.Or(cfg.Architecture, "amd64")
 	cfg.Created, cfg.Author, cfg.Container = v1.Time{Time: b.created}, "", ""
-	labels := map[string]string{LabelManifest: string(b.v.File)}
+	labels := map[string]string{}
 	maps.Copy(labels, cfg.Config.Labels)
+	maps.DeleteFunc(labels, func(k, _ string) bool { return strings.HasPrefix(k, "dev.modyard.") }) // of a base that is a module too
 	maps.Copy(labels, b.out.about)
+	labels[LabelManifest] = string(b.v.File)
 	cfg.Config.Labels = labels
 	if len(b.out.layers) > 0 {
 		cfg.Config.WorkingDir = "/" + strings.TrimSuffix(snapshot.Prefix, "/")
