@@ -53,8 +53,9 @@ func Archive(ctx context.Context, file, scratch string, opt ArchiveOptions) (*Tr
 	if err != nil {
 		return nil, err
 	}
-	u := &unpacking{ctx: ctx, dir: dir, opt: opt, packed: info.Size(), listing: newListing(), sizes: map[string]int64{}}
-	if err := u.read(f); err != nil {
+	u := newUnpacking(ctx, dir, opt)
+	u.most = min(MaxBytes, max(freeRatio, info.Size()*maxRatio))
+	if err := u.read(f, info.Size()); err != nil {
 		return nil, fmt.Errorf("cannot read the archive: %w", err)
 	}
 	return u.tree()
@@ -67,8 +68,9 @@ func Tar(ctx context.Context, r io.Reader, scratch string, opt ArchiveOptions) (
 	if err != nil {
 		return nil, err
 	}
-	u := &unpacking{ctx: ctx, dir: dir, opt: opt, packed: MaxBytes, listing: newListing(), sizes: map[string]int64{}}
-	if err := u.tar(r); err != nil {
+	u := newUnpacking(ctx, dir, opt)
+	u.most = MaxBytes
+	if err := u.tar(r, maxOutside); err != nil {
 		return nil, fmt.Errorf("cannot read the archive: %w", err)
 	}
 	return u.tree()
@@ -80,40 +82,47 @@ type unpacking struct {
 	ctx     context.Context //nolint:containedctx // one call's state
 	dir     string
 	opt     ArchiveOptions
-	packed  int64 // bytes of the archive
+	most    int64 // bytes of content that may be
 	total   int64 // bytes of content so far
 	entries int
 	sizes   map[string]int64 // by what stands for the content
+	buf     []byte
 }
 
-func (u *unpacking) read(f *os.File) error {
+func newUnpacking(ctx context.Context, dir string, opt ArchiveOptions) *unpacking {
+	return &unpacking{ctx: ctx, dir: dir, opt: opt, listing: newListing(), sizes: map[string]int64{}, buf: make([]byte, 64<<10)}
+}
+
+func (u *unpacking) read(f *os.File, size int64) error {
 	head := make([]byte, 4)
 	n, err := io.ReadFull(f, head)
 	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
 		return err
 	}
-	head = head[:n]
+	if head = head[:n]; n == 0 {
+		return errors.New("it is empty")
+	}
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return err
 	}
 	switch {
 	case bytes.HasPrefix(head, []byte("PK\x03\x04")), bytes.HasPrefix(head, []byte("PK\x05\x06")):
-		return u.zip(f)
+		return u.zip(f, size)
 	case bytes.HasPrefix(head, []byte{0x1f, 0x8b}):
 		z, err := gzip.NewReader(f)
 		if err != nil {
 			return err
 		}
-		return u.tar(z)
+		return u.tar(z, u.most+freeRatio)
 	case bytes.HasPrefix(head, []byte{0x28, 0xb5, 0x2f, 0xfd}):
 		z, err := zstd.NewReader(f, zstd.WithDecoderMaxMemory(64<<20), zstd.WithDecoderMaxWindow(64<<20))
 		if err != nil {
 			return err
 		}
 		defer z.Close()
-		return u.tar(z)
+		return u.tar(z, u.most+freeRatio)
 	}
-	return u.tar(bufio.NewReader(f))
+	return u.tar(f, MaxBytes+freeRatio)
 }
 
 // entry counts an entry and gives its name in the archive; ok is false for one
@@ -126,6 +135,9 @@ func (u *unpacking) entry(raw string) (name string, ok bool, err error) {
 		return "", false, fmt.Errorf("it has more than %d entries", maxEntries)
 	}
 	name = strings.TrimSuffix(raw, "/")
+	if len(name) > maxPath {
+		return "", false, &ProblemError{name[:min(len(name), 2*maxPath)], fmt.Sprintf("is longer than %d bytes", maxPath), "rename it"}
+	}
 	if path.IsAbs(name) || strings.ContainsRune(name, 0) || name == ".." || strings.HasPrefix(name, "../") || strings.Contains(name, "/../") || strings.HasSuffix(name, "/..") {
 		return "", false, &ProblemError{raw, "leads out of the archive", "make the archive anew"}
 	}
@@ -146,32 +158,78 @@ func (u *unpacking) content(name string, r io.Reader) error {
 	if err != nil {
 		return err
 	}
-	most := MaxBytes - u.total
-	if free := max(freeRatio, u.packed*maxRatio); free-u.total < most {
-		most = free - u.total
-	}
-	n, err := copyContext(u.ctx, out, io.LimitReader(r, most+1))
+	most := u.most - u.total
+	n, err := io.CopyBuffer(onlyWriter{out}, cancelled{u.ctx, io.LimitReader(r, most+1)}, u.buf)
 	if err := errors.Join(err, out.Close()); err != nil {
-		return err
+		return fmt.Errorf("%q: %w", name, err)
 	}
 	if u.total += n; n > most {
-		return fmt.Errorf("%q is too much: a snapshot has at most %d GiB, and %d times its archive", name, MaxBytes>>30, maxRatio)
+		return fmt.Errorf("%q %w", name, errTooMuch)
 	}
 	u.files[name], u.sizes[id] = id, n
 	return nil
 }
 
-func (u *unpacking) tar(r io.Reader) error {
-	for tr := tar.NewReader(r); ; {
+var errTooMuch = fmt.Errorf("is too much: a snapshot has at most %d GiB, and %d times its archive", MaxBytes>>30, maxRatio)
+
+// maxOutside bounds what is read of a tar that is read once, in bytes.
+const maxOutside = 256 << 30
+
+// bounded is what a tar is read from: no more than it may be, and no longer
+// than its context.
+type bounded struct {
+	u    *unpacking
+	r    io.Reader
+	left int64
+	end  bool // the last block that was read was of zeros, as a tar ends
+}
+
+func (b *bounded) Read(p []byte) (n int, err error) {
+	if b.u.ctx.Err() != nil {
+		return 0, context.Cause(b.u.ctx)
+	}
+	if b.left <= 0 {
+		return 0, fmt.Errorf("it %w", errTooMuch)
+	}
+	if len(p) > 0 && int64(len(p)) > b.left {
+		p = p[:b.left]
+	}
+	const block = 512
+	if len(p) == block { // a header
+		n, err = io.ReadFull(b.r, p)
+	} else {
+		n, err = b.r.Read(p)
+	}
+	b.left -= int64(n)
+	if n > 0 {
+		b.end = n == block && len(bytes.Trim(p[:n], "\x00")) == 0
+	}
+	return n, err
+}
+
+func (u *unpacking) tar(r io.Reader, most int64) error {
+	from := &bounded{u: u, r: bufio.NewReaderSize(r, 64<<10), left: most}
+	for tr := tar.NewReader(from); ; {
 		h, err := tr.Next()
 		if errors.Is(err, io.EOF) {
-			return nil
+			if !from.end {
+				return io.ErrUnexpectedEOF
+			}
+			// The checksum of what it was compressed with is at its end.
+			_, err := io.CopyBuffer(onlyWriter{io.Discard}, from, u.buf)
+			if errors.Is(err, gzip.ErrHeader) {
+				err = nil // what follows the last gzip is passed over, as gzip does
+			}
+			return err
 		}
 		if err != nil {
 			return err
 		}
-		if h.Typeflag == tar.TypeXGlobalHeader || u.outside(h.Name) {
+		if u.outside(h.Name) {
 			continue
+		}
+		if h.Typeflag == tar.TypeXGlobalHeader {
+			h.Name = "." // it is counted
 		}
 		name, ok, err := u.entry(h.Name)
 		if err != nil {
@@ -217,11 +275,11 @@ func (u *unpacking) link(name, target string) {
 	}
 }
 
-func (u *unpacking) zip(f *os.File) error {
-	if err := checkZip(f, u.packed); err != nil {
+func (u *unpacking) zip(f *os.File, size int64) error {
+	if err := checkZip(f, size); err != nil {
 		return err
 	}
-	z, err := zip.NewReader(f, u.packed)
+	z, err := zip.NewReader(f, size)
 	if err != nil {
 		return err
 	}
@@ -281,13 +339,39 @@ func checkZip(f io.ReaderAt, size int64) error {
 		return zip.ErrFormat
 	}
 	length, offset := int64(binary.LittleEndian.Uint32(buf[at+12:])), int64(binary.LittleEndian.Uint32(buf[at+16:]))
-	if length == 0xffffffff || offset == 0xffffffff || binary.LittleEndian.Uint16(buf[at+10:]) == 0xffff {
+	if length == 0xffffffff || length == 0xffff || offset == 0xffffffff || binary.LittleEndian.Uint16(buf[at+10:]) == 0xffff {
 		return errors.New("it is a zip64 archive, which is not read: make a tar.gz of it")
 	}
 	if size-offset > maxDirectory+tail || length > maxDirectory {
 		return fmt.Errorf("its directory is longer than %d MiB", maxDirectory>>20)
 	}
+	// The directory is where the record says, or just before the record.
+	for _, at := range []int64{offset, size - int64(len(buf)-at) - length} {
+		if at >= 0 && countZip(io.NewSectionReader(f, at, size-at)) > maxEntries {
+			return fmt.Errorf("it has more than %d entries", maxEntries)
+		}
+	}
 	return nil
+}
+
+// countZip counts the entries of a zip's directory, up to what is too many.
+func countZip(r io.Reader) (n int) {
+	br := bufio.NewReader(r)
+	head := make([]byte, 46)
+	for n <= maxEntries {
+		if _, err := io.ReadFull(br, head); err != nil || !bytes.HasPrefix(head, []byte("PK\x01\x02")) {
+			break
+		}
+		n++
+		rest := 0
+		for _, at := range []int{28, 30, 32} { // of its name, its extra fields, its comment
+			rest += int(binary.LittleEndian.Uint16(head[at:]))
+		}
+		if _, err := br.Discard(rest); err != nil {
+			break
+		}
+	}
+	return n
 }
 
 // tree takes the part of the archive that is wanted.
@@ -350,7 +434,11 @@ func (u *unpacking) tree() (*Tree, error) {
 	if err != nil {
 		return nil, err
 	}
+	var total int64 // with the copies that links have become
 	for i, id := range ids {
+		if total += u.sizes[id]; total > MaxBytes {
+			return nil, fmt.Errorf("the archive, with what its links name, %w", errTooMuch)
+		}
 		t.files[i].size = u.sizes[id]
 		t.files[i].open = func() (io.ReadCloser, error) { return os.Open(filepath.Join(u.dir, id)) }
 	}
