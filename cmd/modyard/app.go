@@ -181,10 +181,10 @@ func classify(err error) (code int, hint string) {
 	if l, ok := errors.AsType[*registry.LockError](err); ok {
 		return exitProblems, l.Hint
 	}
-	if p, ok := errors.AsType[*oci.Problem](err); ok && !oci.Unreachable(err) {
+	if p, ok := errors.AsType[*oci.ProblemError](err); ok && !oci.Unreachable(err) {
 		return exitProblems, p.Hint
 	}
-	if _, ok := errors.AsType[*oci.Conflict](err); ok {
+	if _, ok := errors.AsType[*oci.ConflictError](err); ok {
 		return exitProblems, "a published version never changes: raise the version's number"
 	}
 	if oci.Denied(err) {

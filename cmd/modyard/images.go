@@ -204,7 +204,7 @@ func (a *app) imageVersion(ctx context.Context, ref string) (*oci.Entry, *schema
 		return nil, nil, err
 	}
 	if e == nil {
-		return nil, nil, &oci.Problem{Message: ref + " is not published"}
+		return nil, nil, &oci.ProblemError{Message: ref + " is not published"}
 	}
 	file, err := e.Manifest()
 	if err != nil {

@@ -118,7 +118,7 @@ func (r *resolver) Resolve(ctx context.Context, req runner.Request) (*runner.Mod
 // image finds a module that is named by the digest of its image.
 func (r *resolver) image(ctx context.Context, req runner.Request) (*runner.Module, error) {
 	version, snap, err := r.fromImage(ctx, req.Ref.Image)
-	if p, ok := errors.AsType[*oci.Problem](err); ok && !oci.Unreachable(err) {
+	if p, ok := errors.AsType[*oci.ProblemError](err); ok && !oci.Unreachable(err) {
 		return nil, &runner.ResolveError{Message: p.Error(), Hint: p.Hint}
 	}
 	if err != nil {

@@ -46,7 +46,7 @@ const maxInline = 4 << 10
 func (c *Client) PutArtifact(ctx context.Context, repository, tag string, a Artifact) error {
 	repo, err := name.NewRepository(repository, name.StrictValidation)
 	if err != nil {
-		return &Problem{Message: fmt.Sprintf("%q is no repository of images", repository), Hint: "write HOST/PATH"}
+		return &ProblemError{Message: fmt.Sprintf("%q is no repository of images", repository), Hint: "write HOST/PATH"}
 	}
 	m := artifact{SchemaVersion: 2, MediaType: types.OCIManifestSchema1, ArtifactType: a.Type, Config: a.Config.descriptor(), Layers: []v1.Descriptor{}}
 	for _, b := range a.Blobs {
@@ -94,7 +94,7 @@ func (c *Client) GetArtifact(ctx context.Context, repository, tag string) (*Arti
 	}
 	var m artifact
 	if err := json.Unmarshal(desc.Manifest, &m); err != nil {
-		return nil, &Problem{Message: fmt.Sprintf("%s has a manifest that cannot be read", r)}
+		return nil, &ProblemError{Message: fmt.Sprintf("%s has a manifest that cannot be read", r)}
 	}
 	out := &Artifact{Type: m.ArtifactType}
 	if out.Config, err = c.inline(ctx, repository, m.Config); err != nil {
@@ -115,7 +115,7 @@ func (c *Client) inline(ctx context.Context, repository string, d v1.Descriptor)
 	b := Blob{Type: string(d.MediaType), Digest: digestOf(d.Digest), Size: d.Size, Data: d.Data}
 	if b.Data == nil && d.Size > 0 {
 		if d.Size > maxAttachment {
-			return b, &Problem{Message: fmt.Sprintf("%s in %s is too long", b.Digest.Short(), repository)}
+			return b, &ProblemError{Message: fmt.Sprintf("%s in %s is too long", b.Digest.Short(), repository)}
 		}
 		rc, err := c.OpenBlob(ctx, repository, b.Digest)
 		if err != nil {
@@ -127,7 +127,7 @@ func (c *Client) inline(ctx context.Context, repository string, d v1.Descriptor)
 		}
 	}
 	if schema.DigestBytes(b.Data) != b.Digest {
-		return b, &Problem{Message: fmt.Sprintf("%s in %s is not what its digest says", b.Digest.Short(), repository)}
+		return b, &ProblemError{Message: fmt.Sprintf("%s in %s is not what its digest says", b.Digest.Short(), repository)}
 	}
 	return b, nil
 }

@@ -68,7 +68,7 @@ func (c *Client) Build(ctx context.Context, v Version) (*Image, error) {
 	m := v.Manifest
 	created, err := time.Parse(time.RFC3339, m.Created.Value)
 	if err != nil {
-		return nil, &Problem{Message: fmt.Sprintf("%s@%s does not say when it was created", m.Module.Value, m.Version.Value), Hint: "modyard check --fix sets it"}
+		return nil, &ProblemError{Message: fmt.Sprintf("%s@%s does not say when it was created", m.Module.Value, m.Version.Value), Hint: "modyard check --fix sets it"}
 	}
 	b := &builder{c: c, v: v, created: created.UTC(), out: &Image{about: v.annotations()}}
 	if v.Files != nil {
@@ -78,7 +78,7 @@ func (c *Client) Build(ctx context.Context, v Version) (*Image, error) {
 		}
 		if l.diffID != m.Snapshot.Digest {
 			_ = os.Remove(l.file)
-			return nil, &Problem{
+			return nil, &ProblemError{
 				Message: fmt.Sprintf("the files of %s@%s have the digest %s, not %s", m.Module.Value, m.Version.Value, l.diffID, m.Snapshot.Digest),
 				Hint:    "the version was reviewed with other files: check it out as it was merged",
 			}
@@ -189,7 +189,7 @@ func (b *builder) onIndex(idx v1.ImageIndex, ref name.Reference) error {
 		out = mutate.AppendManifests(out, mutate.IndexAddendum{Add: built, Descriptor: v1.Descriptor{Platform: d.Platform}})
 	}
 	if platforms == 0 {
-		return &Problem{Message: fmt.Sprintf("the image %s has no platforms to build for", ref)}
+		return &ProblemError{Message: fmt.Sprintf("the image %s has no platforms to build for", ref)}
 	}
 	b.out.index = mutate.Annotations(out, b.out.about).(v1.ImageIndex)
 	return nil

@@ -92,26 +92,26 @@ func (t gitHub) Resolve(r authn.Resource) (authn.Authenticator, error) {
 	return authn.FromConfig(authn.AuthConfig{Username: "x-access-token", Password: string(t)}), nil
 }
 
-// Problem is what is wrong with an image or a reference, with advice.
-type Problem struct {
+// ProblemError says what is wrong with an image or a reference, with advice.
+type ProblemError struct {
 	Message, Hint string
 	Err           error
 }
 
-func (p *Problem) Error() string {
+func (p *ProblemError) Error() string {
 	if p.Err != nil {
 		return p.Message + ": " + p.Err.Error()
 	}
 	return p.Message
 }
 
-func (p *Problem) Unwrap() error { return p.Err }
+func (p *ProblemError) Unwrap() error { return p.Err }
 
 // parse reads a reference: HOST/PATH:TAG, HOST/PATH@DIGEST, or both.
 func parse(ref string) (name.Reference, error) {
 	r, err := name.ParseReference(ref, name.StrictValidation)
 	if err != nil {
-		return nil, &Problem{Message: fmt.Sprintf("%q is no reference of an image", ref), Hint: "write HOST/PATH:TAG or HOST/PATH@sha256:…"}
+		return nil, &ProblemError{Message: fmt.Sprintf("%q is no reference of an image", ref), Hint: "write HOST/PATH:TAG or HOST/PATH@sha256:…"}
 	}
 	return r, nil
 }

@@ -30,10 +30,10 @@ type Entry struct {
 func newEntry(r name.Reference, desc *remote.Descriptor) (*Entry, error) {
 	var m struct{ Annotations map[string]string }
 	if err := json.Unmarshal(desc.Manifest, &m); err != nil {
-		return nil, &Problem{Message: fmt.Sprintf("%s has a manifest that cannot be read", r), Err: err}
+		return nil, &ProblemError{Message: fmt.Sprintf("%s has a manifest that cannot be read", r), Err: err}
 	}
 	if want, ok := r.(name.Digest); ok && want.DigestStr() != desc.Digest.String() {
-		return nil, &Problem{Message: fmt.Sprintf("%s answers with the digest %s", r, desc.Digest)}
+		return nil, &ProblemError{Message: fmt.Sprintf("%s answers with the digest %s", r, desc.Digest)}
 	}
 	return &Entry{
 		Ref: r.Context().Digest(desc.Digest.String()).Name(), Digest: digestOf(desc.Digest), About: m.Annotations,
@@ -67,7 +67,7 @@ func (e *Entry) images() ([]v1.Image, error) {
 		out = append(out, img)
 	}
 	if len(out) == 0 {
-		return nil, &Problem{Message: fmt.Sprintf("%s has no images", e.Ref)}
+		return nil, &ProblemError{Message: fmt.Sprintf("%s has no images", e.Ref)}
 	}
 	return out, nil
 }
@@ -85,10 +85,10 @@ func (e *Entry) Manifest() (file []byte, err error) {
 	}
 	text := cfg.Config.Labels[LabelManifest]
 	if text == "" {
-		return nil, &Problem{Message: e.Ref + " carries no module version", Hint: "modyard publish makes images that do"}
+		return nil, &ProblemError{Message: e.Ref + " carries no module version", Hint: "modyard publish makes images that do"}
 	}
 	if d := schema.VersionDigest([]byte(text)); string(d) != e.About[LabelDigest] {
-		return nil, &Problem{Message: fmt.Sprintf("%s says that it has the version digest %s, but carries a file with %s", e.Ref, e.About[LabelDigest], d)}
+		return nil, &ProblemError{Message: fmt.Sprintf("%s says that it has the version digest %s, but carries a file with %s", e.Ref, e.About[LabelDigest], d)}
 	}
 	return []byte(text), nil
 }
@@ -102,7 +102,7 @@ func (e *Entry) Snapshot(want schema.Digest) (snapshot.Unpacker, error) {
 	}
 	l, err := images[0].LayerByDiffID(hashOf(want))
 	if err != nil {
-		return nil, &Problem{Message: fmt.Sprintf("%s has no layer with the snapshot %s", e.Ref, want), Err: unknownBlob(err)}
+		return nil, &ProblemError{Message: fmt.Sprintf("%s has no layer with the snapshot %s", e.Ref, want), Err: unknownBlob(err)}
 	}
 	return snapshot.Packed{Open: func(ctx context.Context) (io.ReadCloser, error) {
 		rc, err := gunzip(l.Compressed())
@@ -142,7 +142,7 @@ func (c *Client) Folder(ctx context.Context, ref, folder, scratch string) (*snap
 		return nil, err
 	}
 	if e == nil {
-		return nil, &Problem{Message: ref + " is not there"}
+		return nil, &ProblemError{Message: ref + " is not there"}
 	}
 	images, err := e.images()
 	if err != nil {

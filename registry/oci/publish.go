@@ -66,13 +66,13 @@ func (c *Client) get(ctx context.Context, r name.Reference) (*remote.Descriptor,
 	return desc, nil
 }
 
-// Conflict says that something else is published under a tag.
-type Conflict struct {
+// ConflictError says that something else is published under a tag.
+type ConflictError struct {
 	Ref   string
 	Parts []string // what differs, each with what is there and what is here
 }
 
-func (e *Conflict) Error() string {
+func (e *ConflictError) Error() string {
 	return fmt.Sprintf("%s is published with other content: %s", e.Ref, strings.Join(e.Parts, "; "))
 }
 
@@ -96,14 +96,14 @@ func (v Version) differs(e *Entry) []string {
 }
 
 // Published reports whether the version is published under the plan's tag. An
-// error is a [Conflict] when something else is.
+// error is a [ConflictError] when something else is.
 func (c *Client) Published(ctx context.Context, p Plan) (*Published, error) {
 	e, err := c.Lookup(ctx, p.Ref)
 	if err != nil || e == nil {
 		return nil, err
 	}
 	if parts := p.About.differs(e); len(parts) > 0 {
-		return nil, &Conflict{p.Ref, parts}
+		return nil, &ConflictError{p.Ref, parts}
 	}
 	return &Published{Ref: p.Ref, Digest: e.Digest, Already: true}, nil
 }
@@ -118,10 +118,10 @@ func (c *Client) Publish(ctx context.Context, p Plan, img *Image) (*Published, e
 	}
 	tag, ok := r.(name.Tag)
 	if !ok {
-		return nil, &Problem{Message: fmt.Sprintf("%q has no tag to publish under", p.Ref)}
+		return nil, &ProblemError{Message: fmt.Sprintf("%q has no tag to publish under", p.Ref)}
 	}
 	if p.Attest == nil && p.MustAttest != "" {
-		return nil, &Problem{Message: fmt.Sprintf("%s must have a provenance: %s", p.Ref, p.MustAttest), Hint: "sign it: --key FILE, or publish from a workflow with id-token: write"}
+		return nil, &ProblemError{Message: fmt.Sprintf("%s must have a provenance: %s", p.Ref, p.MustAttest), Hint: "sign it: --key FILE, or publish from a workflow with id-token: write"}
 	}
 	g, sending := errgroup.WithContext(ctx)
 	for _, l := range img.layers {
@@ -174,7 +174,7 @@ func (c *Client) PrivateHint(ctx context.Context, ref string) string {
 func (c *Client) Tags(ctx context.Context, repository string) ([]string, error) {
 	repo, err := name.NewRepository(repository, name.StrictValidation)
 	if err != nil {
-		return nil, &Problem{Message: fmt.Sprintf("%q is no repository of images", repository), Hint: "write HOST/PATH"}
+		return nil, &ProblemError{Message: fmt.Sprintf("%q is no repository of images", repository), Hint: "write HOST/PATH"}
 	}
 	tags, err := c.puller.List(ctx, repo)
 	if NotFound(err) {

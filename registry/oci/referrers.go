@@ -216,7 +216,7 @@ func (c *Client) fallbackList(ctx context.Context, subject name.Digest) (*v1.Ind
 		return list, nil
 	}
 	if err := json.Unmarshal(desc.Manifest, list); err != nil || desc.MediaType != types.OCIImageIndex {
-		return nil, &Problem{Message: fmt.Sprintf("%s is no list of what refers to the image", fallbackTag(subject))}
+		return nil, &ProblemError{Message: fmt.Sprintf("%s is no list of what refers to the image", fallbackTag(subject))}
 	}
 	return list, nil
 }
@@ -230,7 +230,7 @@ func (c *Client) Attached(ctx context.Context, ref, kind string) ([]Attachment, 
 	}
 	subject, ok := r.(name.Digest)
 	if !ok {
-		return nil, &Problem{Message: fmt.Sprintf("%q does not name an image by its digest", ref)}
+		return nil, &ProblemError{Message: fmt.Sprintf("%q does not name an image by its digest", ref)}
 	}
 	found, err := c.referrers(ctx, subject)
 	if err != nil {
@@ -271,7 +271,7 @@ func (c *Client) referrers(ctx context.Context, subject name.Digest) ([]v1.Descr
 	byDigest := map[v1.Hash]v1.Descriptor{}
 	take := func(list *v1.IndexManifest) error {
 		if len(list.Manifests) > maxReferrers {
-			return &Problem{Message: fmt.Sprintf("more than %d documents refer to %s", maxReferrers, subject)}
+			return &ProblemError{Message: fmt.Sprintf("more than %d documents refer to %s", maxReferrers, subject)}
 		}
 		for _, d := range list.Manifests {
 			byDigest[d.Digest] = d
@@ -286,7 +286,7 @@ func (c *Client) referrers(ctx context.Context, subject name.Digest) ([]v1.Descr
 		}
 		list := &v1.IndexManifest{}
 		if err := json.Unmarshal(data, list); err != nil {
-			return nil, &Problem{Message: fmt.Sprintf("%s answers with a list of referrers that cannot be read", subject.RegistryStr())}
+			return nil, &ProblemError{Message: fmt.Sprintf("%s answers with a list of referrers that cannot be read", subject.RegistryStr())}
 		}
 		if err := take(list); err != nil {
 			return nil, err
@@ -331,7 +331,7 @@ func (c *Client) attachment(ctx context.Context, subject name.Digest, d v1.Descr
 		return nil, err
 	}
 	if hashOf(schema.DigestBytes(data)) != m.Layers[0].Digest {
-		return nil, &Problem{Message: "it is not what its digest says"}
+		return nil, &ProblemError{Message: "it is not what its digest says"}
 	}
 	return &Attachment{Type: kind, Data: data, Annotations: m.Annotations}, nil
 }

@@ -76,7 +76,7 @@ func (s *imageSource) unpack(ctx context.Context, prefix, dir string) (snapshot.
 		return snapshot.Content{}, err
 	}
 	if e == nil {
-		return snapshot.Content{}, &Problem{Message: ref + " is not published"}
+		return snapshot.Content{}, &ProblemError{Message: ref + " is not published"}
 	}
 	if err := s.images.Check(ctx, e, m.Digest); err != nil {
 		return snapshot.Content{}, err
@@ -92,7 +92,7 @@ func (s *imageSource) unpack(ctx context.Context, prefix, dir string) (snapshot.
 // the policy.
 func (i *Images) Check(ctx context.Context, e *Entry, version schema.Digest) error {
 	if got := e.About[LabelDigest]; got != string(version) {
-		return &Problem{
+		return &ProblemError{
 			Message: fmt.Sprintf("%s is of the version digest %q, not %s", e.ref, got, version),
 			Hint:    "the tag was moved, or the image was built from another file; the image is not used",
 		}
@@ -127,9 +127,9 @@ func (i *Images) Provenance(ctx context.Context, e *Entry) (*attest.Verified, er
 	const hint = "the registry's policy says who may sign; modyard verify tells more"
 	switch {
 	case len(reasons) > 0:
-		return nil, &Problem{Message: e.ref.Name() + " has no provenance that is good", Hint: hint, Err: errors.Join(reasons...)}
+		return nil, &ProblemError{Message: e.ref.Name() + " has no provenance that is good", Hint: hint, Err: errors.Join(reasons...)}
 	case i.Required:
-		return nil, &Problem{Message: e.ref.Name() + " has no provenance, which the registry's policy requires", Hint: hint}
+		return nil, &ProblemError{Message: e.ref.Name() + " has no provenance, which the registry's policy requires", Hint: hint}
 	}
 	return nil, nil
 }
