@@ -37,7 +37,7 @@ func (e *execution) step(ctx context.Context, i int) (ok bool, err error) {
 	}
 	defer unlock()
 	if e.mode[i] != force {
-		res, again, err := e.opt.Store.Lookup(ctx, t.Key, t.Scope)
+		res, again, err := e.opt.Store.LookupHere(ctx, t.Key, t.Scope)
 		if err != nil {
 			return e.broken(ctx, i, err)
 		}

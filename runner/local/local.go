@@ -165,6 +165,15 @@ func snapshotObject(ctx context.Context, s *runner.ModuleStep, st *store.Store) 
 	if !errors.Is(err, store.ErrMissing) && !errors.Is(err, store.ErrDamaged) {
 		return o, fmt.Errorf("cannot read the snapshot: %w", err)
 	}
+	// It may have to be fetched, which is done once.
+	unlock, err := st.Lock(ctx, "snapshot-"+o.Digest.Hex())
+	if err != nil {
+		return o, err
+	}
+	defer unlock()
+	if st.Check(ctx, o) == nil {
+		return o, nil
+	}
 	t, err := s.Snapshot.Open(ctx)
 	if err != nil {
 		return o, fmt.Errorf("cannot read the snapshot: %w", err)

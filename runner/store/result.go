@@ -51,15 +51,24 @@ func (s *Store) resultPath(key schema.Digest, sc Scope) string {
 	return p
 }
 
-// Lookup finds the result of a key whose objects are all there and whole. It
-// returns nil when there is none; why then says what is wrong with one that
-// was there.
+// Lookup finds the result of a key whose objects are all there and whole, here
+// or in a remote. It returns nil when there is none; why then says what is wrong
+// with one that was there.
 func (s *Store) Lookup(ctx context.Context, key schema.Digest, sc Scope) (r *Result, why error, err error) { //nolint:revive // why is no failure
+	r, why, err = s.LookupHere(ctx, key, sc)
+	if r != nil || why != nil || err != nil {
+		return r, why, err
+	}
+	r, err = s.fromRemote(ctx, key, sc)
+	return r, nil, err
+}
+
+// LookupHere is Lookup without a remote.
+func (s *Store) LookupHere(ctx context.Context, key schema.Digest, sc Scope) (r *Result, why error, err error) { //nolint:revive // why is no failure
 	path := s.resultPath(key, sc)
 	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		r, err := s.fromRemote(ctx, key, sc)
-		return r, nil, err
+		return nil, nil, nil
 	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("cannot read the store: %w", err)
@@ -97,7 +106,7 @@ func touch(path string) {
 // first commit wins, and what is returned is the winner.
 func (s *Store) Commit(ctx context.Context, r *Result, sc Scope, replace bool) (*Result, error) {
 	if !replace {
-		if first, _, err := s.Lookup(ctx, r.Key, sc); err != nil || first != nil {
+		if first, _, err := s.LookupHere(ctx, r.Key, sc); err != nil || first != nil {
 			return first, err
 		}
 	}
