@@ -113,31 +113,30 @@ func (h *host) forget() {
 func (h *host) prefix() string { return h.addr + "/acme" }
 
 // ask speaks to the registry itself, without its faults and its log.
-func (h *host) ask(method, path string, body []byte, contentType string) *http.Response {
+func (h *host) ask(method, path string, body []byte, contentType string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(method, path, bytes.NewReader(body))
 	if contentType != "" {
 		r.Header.Set("Content-Type", contentType)
 	}
 	w := httptest.NewRecorder()
 	h.inner.ServeHTTP(w, r)
-	return w.Result()
+	return w
 }
 
 // manifest is what is under a tag or digest, or nil.
 func (h *host) manifest(repo, reference string) []byte {
 	resp := h.ask(http.MethodGet, "/v2/"+repo+"/manifests/"+reference, nil, "")
-	if resp.StatusCode != http.StatusOK {
+	if resp.Code != http.StatusOK {
 		return nil
 	}
-	data, _ := io.ReadAll(resp.Body)
-	return data
+	return resp.Body.Bytes()
 }
 
 // putManifest writes a manifest past all faults.
 func (h *host) putManifest(tb testing.TB, repo, reference, kind string, data []byte) {
 	tb.Helper()
-	if resp := h.ask(http.MethodPut, "/v2/"+repo+"/manifests/"+reference, data, kind); resp.StatusCode != http.StatusCreated {
-		tb.Fatalf("PUT %s: %s", reference, resp.Status)
+	if resp := h.ask(http.MethodPut, "/v2/"+repo+"/manifests/"+reference, data, kind); resp.Code != http.StatusCreated {
+		tb.Fatalf("PUT %s: %d", reference, resp.Code)
 	}
 }
 
@@ -145,8 +144,8 @@ func (h *host) putManifest(tb testing.TB, repo, reference, kind string, data []b
 func (h *host) putBlob(tb testing.TB, repo string, data []byte) schema.Digest {
 	tb.Helper()
 	d := schema.DigestBytes(data)
-	if resp := h.ask(http.MethodPost, "/v2/"+repo+"/blobs/uploads/?digest="+string(d), data, ""); resp.StatusCode != http.StatusCreated {
-		tb.Fatalf("POST %s: %s", d, resp.Status)
+	if resp := h.ask(http.MethodPost, "/v2/"+repo+"/blobs/uploads/?digest="+string(d), data, ""); resp.Code != http.StatusCreated {
+		tb.Fatalf("POST %s: %d", d, resp.Code)
 	}
 	return d
 }
