@@ -77,6 +77,7 @@ func run(ctx context.Context, quick bool, only string) error {
 		f    func() error
 	}{
 		{"steps", b.steps}, {"plan", b.plan}, {"check", b.check}, {"hash", b.hash}, {"output", b.output}, {"start", b.start},
+		{"images", b.images}, {"shared", b.shared},
 	} {
 		if !strings.Contains(c.name, only) {
 			continue
@@ -524,7 +525,7 @@ func (b *bench) output() error {
 	if err != nil {
 		return err
 	}
-	b.row(fmt.Sprintf("an output of %d MB through the store", mb), fmt.Sprintf("%s, %d MB of memory", ms(ours.wall), ours.rss>>20), "dd and sha256sum "+ms(peer.wall), ratio(ours.wall, peer.wall), "≤ 200 MB of memory")
+	b.row(fmt.Sprintf("an output of %d MB through the store", mb), describe(ours), "dd and sha256sum "+ms(peer.wall), ratio(ours.wall, peer.wall), "≤ 200 MB of memory")
 	return nil
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/modyard/modyard/registry/git"
 	"github.com/modyard/modyard/registry/oci"
 	"github.com/modyard/modyard/registry/snapshot"
+	"github.com/modyard/modyard/registry/wheels"
 	"github.com/modyard/modyard/runner"
 	"github.com/modyard/modyard/schema"
 )
@@ -182,6 +183,9 @@ func classify(err error) (code int, hint string) {
 		return exitProblems, l.Hint
 	}
 	if p, ok := errors.AsType[*oci.ProblemError](err); ok && !oci.Unreachable(err) {
+		return exitProblems, p.Hint
+	}
+	if p, ok := errors.AsType[*wheels.ProblemError](err); ok {
 		return exitProblems, p.Hint
 	}
 	if _, ok := errors.AsType[*oci.ConflictError](err); ok {

@@ -18,10 +18,11 @@ const module = "github.com/modyard/modyard/"
 // house says which packages of ours each package may import; what is not
 // listed may import none.
 var house = map[string][]string{
-	"cmd/modyard":        {"schema", "registry", "registry/attest", "registry/git", "registry/oci", "registry/snapshot", "runner", "runner/local", "runner/store"},
+	"cmd/modyard":        {"schema", "registry", "registry/attest", "registry/git", "registry/oci", "registry/snapshot", "registry/wheels", "runner", "runner/local", "runner/store"},
 	"registry":           {"schema", "registry/git", "registry/snapshot"},
 	"registry/snapshot":  {"schema", "registry/git"},
 	"registry/git":       {},
+	"registry/wheels":    {"registry/snapshot"},
 	"registry/attest":    {"schema"},
 	"registry/oci":       {"schema", "registry/attest", "registry/snapshot"},
 	"runner":             {"schema", "registry/snapshot", "runner/store"},

@@ -19,6 +19,8 @@ import (
 	"github.com/modyard/modyard/registry/attest"
 	"github.com/modyard/modyard/registry/git"
 	"github.com/modyard/modyard/registry/oci"
+	"github.com/modyard/modyard/registry/snapshot"
+	"github.com/modyard/modyard/registry/wheels"
 	"github.com/modyard/modyard/schema"
 )
 
@@ -273,6 +275,9 @@ func (p *publishing) one(ctx context.Context, v *registry.Version) (publishRow, 
 			return fail(err)
 		}
 	}
+	if plan.About.Packages, err = p.packages(ctx, m, plan.About.Files); err != nil {
+		return fail(err)
+	}
 	img, err := p.client.Build(ctx, plan.About)
 	if err != nil {
 		return fail(err)
@@ -309,6 +314,30 @@ func (p *publishing) one(ctx context.Context, v *registry.Version) (publishRow, 
 		p.a.say("note: %s", hint)
 	}
 	return row, nil
+}
+
+// packages gives what lays out the packages that a version requires on its
+// image, or nil.
+func (p *publishing) packages(ctx context.Context, m *schema.ModuleVersion, files *snapshot.Tree) (func(ctx context.Context, python, arch string) (*snapshot.Tree, error), error) {
+	if m.Run == nil || m.Run.Environment.Image.Value == "" || m.Run.Environment.Python == nil || files == nil {
+		return nil, nil
+	}
+	want := m.Run.Environment.Python
+	if want.Requirements.Value == "" {
+		return nil, nil
+	}
+	const limit = 1 << 20
+	text, err := files.ReadFile(ctx, want.Requirements.Value, limit)
+	if err != nil {
+		return nil, err
+	}
+	f, err := p.a.fetcher()
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context, python, arch string) (*snapshot.Tree, error) {
+		return wheels.Tree(ctx, text, want.Version.Value, wheels.Target{Python: python, Arch: arch}, f.Scratch)
+	}, nil
 }
 
 // mustAttest says why a version may not be published without a provenance: the

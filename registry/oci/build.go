@@ -5,8 +5,10 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"maps"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -39,6 +41,9 @@ type Version struct {
 	// Files are the version's, nil for none. Their digest is compared with
 	// the manifest's.
 	Files *snapshot.Tree
+	// Packages gives the Python packages that the version requires, for the
+	// interpreter and the processor of a base image. Default: none.
+	Packages func(ctx context.Context, python, arch string) (*snapshot.Tree, error)
 }
 
 // Image is a built image, one or several platforms.
@@ -83,13 +88,13 @@ func (c *Client) Build(ctx context.Context, v Version) (*Image, error) {
 				Hint:    "the version was reviewed with other files: check it out as it was merged",
 			}
 		}
-		b.out.layers = append(b.out.layers, l)
-		b.out.Size += l.size
+		b.files = l
+		b.add(l)
 	}
 	if base := b.base(); base != "" {
 		err = b.onBase(ctx, base)
 	} else {
-		b.out.image, err = b.image(empty.Image, nil, nil)
+		b.out.image, err = b.image(ctx, empty.Image, nil, nil)
 	}
 	if err != nil {
 		b.out.Remove()
@@ -126,6 +131,53 @@ type builder struct {
 	v       Version
 	created time.Time
 	out     *Image
+	files   *layer            // the snapshot's, or nil
+	laid    map[string]*layer // of packages, by interpreter and processor
+}
+
+func (b *builder) add(l *layer) {
+	b.out.layers = append(b.out.layers, l)
+	b.out.Size += l.size
+}
+
+// packagesAt is where an image has Python packages.
+const packagesAt = "modyard/python/"
+
+// packages is the layer with the Python packages that the version requires on
+// this base, or nil. What changes seldom is below what changes often.
+func (b *builder) packages(ctx context.Context, cfg *v1.ConfigFile) (*layer, error) {
+	if b.v.Packages == nil {
+		return nil, nil
+	}
+	python, path := "", "/"+strings.TrimSuffix(packagesAt, "/")
+	for i, e := range cfg.Config.Env {
+		switch name, value, _ := strings.Cut(e, "="); name {
+		case "PYTHON_VERSION":
+			python = value
+		case "PYTHONPATH":
+			path += ":" + value
+			cfg.Config.Env[i] = ""
+		}
+	}
+	cfg.Config.Env = append(slices.DeleteFunc(cfg.Config.Env, func(e string) bool { return e == "" }), "PYTHONPATH="+path)
+	key := python + " " + cfg.Architecture
+	if l, ok := b.laid[key]; ok {
+		return l, nil
+	}
+	tree, err := b.v.Packages(ctx, python, cfg.Architecture)
+	if err != nil {
+		return nil, err
+	}
+	l, err := pack(ctx, b.c.opt.Scratch, func(ctx context.Context, w io.Writer) error { return tree.WriteTarUnder(ctx, w, packagesAt) })
+	if err != nil {
+		return nil, err
+	}
+	if b.laid == nil {
+		b.laid = map[string]*layer{}
+	}
+	b.laid[key] = l
+	b.add(l)
+	return l, nil
 }
 
 // base is the image that the version's stands on, by digest.
@@ -156,18 +208,18 @@ func (b *builder) onBase(ctx context.Context, base string) error {
 		if err != nil {
 			return fmt.Errorf("cannot read the image %s: %w", base, err)
 		}
-		b.out.image, err = b.image(img, ref, nil)
+		b.out.image, err = b.image(ctx, img, ref, nil)
 		return err
 	}
 	idx, err := desc.ImageIndex()
 	if err != nil {
 		return fmt.Errorf("cannot read the image %s: %w", base, err)
 	}
-	return b.onIndex(idx, ref)
+	return b.onIndex(ctx, idx, ref)
 }
 
 // onIndex builds an image for each platform of the base.
-func (b *builder) onIndex(idx v1.ImageIndex, ref name.Reference) error {
+func (b *builder) onIndex(ctx context.Context, idx v1.ImageIndex, ref name.Reference) error {
 	list, err := idx.IndexManifest()
 	if err != nil {
 		return fmt.Errorf("cannot read the image %s: %w", ref, err)
@@ -181,7 +233,7 @@ func (b *builder) onIndex(idx v1.ImageIndex, ref name.Reference) error {
 		if err != nil {
 			return fmt.Errorf("cannot read the image %s: %w", ref, err)
 		}
-		built, err := b.image(img, ref, d.Platform)
+		built, err := b.image(ctx, img, ref, d.Platform)
 		if err != nil {
 			return err
 		}
@@ -196,7 +248,7 @@ func (b *builder) onIndex(idx v1.ImageIndex, ref name.Reference) error {
 }
 
 // image puts the version's layers on one base image.
-func (b *builder) image(base v1.Image, ref name.Reference, platform *v1.Platform) (v1.Image, error) {
+func (b *builder) image(ctx context.Context, base v1.Image, ref name.Reference, platform *v1.Platform) (v1.Image, error) {
 	from, err := base.ConfigFile()
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the image %s: %w", ref, err)
@@ -210,11 +262,21 @@ func (b *builder) image(base v1.Image, ref name.Reference, platform *v1.Platform
 	for _, l := range layers {
 		add = append(add, mutate.Addendum{Layer: &remote.MountableLayer{Layer: ociLayer{l}, Reference: ref}})
 	}
-	for _, l := range b.out.layers {
-		add = append(add, mutate.Addendum{Layer: l})
-		cfg.History = append(cfg.History, v1.History{Created: v1.Time{Time: b.created}, CreatedBy: "modyard: snapshot " + string(l.diffID)})
-	}
 	b.configure(cfg, platform)
+	ours := func(what string, l *layer) {
+		add = append(add, mutate.Addendum{Layer: l})
+		cfg.History = append(cfg.History, v1.History{Created: v1.Time{Time: b.created}, CreatedBy: "modyard: " + what + " " + string(l.diffID)})
+	}
+	packages, err := b.packages(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	if packages != nil {
+		ours("packages", packages)
+	}
+	if b.files != nil {
+		ours("snapshot", b.files)
+	}
 	img := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
 	if img, err = mutate.Append(img, add...); err != nil {
 		return nil, err
@@ -243,7 +305,7 @@ func (b *builder) configure(cfg *v1.ConfigFile, platform *v1.Platform) {
 	maps.Copy(labels, b.out.about)
 	labels[LabelManifest] = string(b.v.File)
 	cfg.Config.Labels = labels
-	if len(b.out.layers) > 0 {
+	if b.files != nil {
 		cfg.Config.WorkingDir = "/" + strings.TrimSuffix(snapshot.Prefix, "/")
 	}
 	if argv := m.DefaultCommand(); len(argv) > 0 {

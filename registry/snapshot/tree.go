@@ -175,7 +175,15 @@ func (t *Tree) Digest(ctx context.Context) (schema.Digest, error) {
 
 // WriteTar writes the canonical archive.
 func (t *Tree) WriteTar(ctx context.Context, w io.Writer) error {
-	return t.write(ctx, newWriter(w, ""))
+	return t.WriteTarUnder(ctx, w, Prefix)
+}
+
+// WriteTarUnder writes the archive with another beginning of all names, which
+// ends with a slash.
+func (t *Tree) WriteTarUnder(ctx context.Context, w io.Writer, prefix string) error {
+	out := newWriter(w, "")
+	out.prefix = prefix
+	return t.write(ctx, out)
 }
 
 // ReadFile reads the first limit bytes of a file.
@@ -238,6 +246,7 @@ func (t *Tree) write(ctx context.Context, w *writer) error {
 // writer writes the canonical archive and, with a folder, the files too.
 type writer struct {
 	tar     *tar.Writer
+	prefix  string
 	buf     []byte
 	dir     string // "" to write no files
 	made    map[string]bool
@@ -245,14 +254,14 @@ type writer struct {
 }
 
 func newWriter(w io.Writer, dir string) *writer {
-	return &writer{tar: tar.NewWriter(w), buf: make([]byte, 256<<10), dir: dir, made: map[string]bool{}}
+	return &writer{tar: tar.NewWriter(w), prefix: Prefix, buf: make([]byte, 256<<10), dir: dir, made: map[string]bool{}}
 }
 
 func (w *writer) file(ctx context.Context, f file, content io.Reader) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	if err := w.tar.WriteHeader(header(f)); err != nil {
+	if err := w.tar.WriteHeader(header(w.prefix, f)); err != nil {
 		return fmt.Errorf("cannot write %q into the tree: %w", f.name, err)
 	}
 	var dst io.Writer = w.tar
@@ -313,8 +322,8 @@ func (t *Tree) contents(ctx context.Context, one func(i int, content io.Reader) 
 
 var epoch = time.Unix(0, 0).UTC()
 
-func header(f file) *tar.Header {
-	return &tar.Header{Typeflag: tar.TypeReg, Name: Prefix + f.name, Size: f.size, Mode: Mode, ModTime: epoch}
+func header(prefix string, f file) *tar.Header {
+	return &tar.Header{Typeflag: tar.TypeReg, Name: prefix + f.name, Size: f.size, Mode: Mode, ModTime: epoch}
 }
 
 func nfc(name string) string { return norm.NFC.String(name) }
