@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto"
-	"crypto/sha256"
 	"crypto/x509"
-	"encoding/base64"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -83,12 +81,11 @@ func newKeypair(key crypto.Signer) (Signer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrKey, err)
 	}
-	public, err := x509.MarshalPKIXPublicKey(key.Public())
+	hint, err := fingerprint(key.Public())
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrKey, err)
 	}
-	sum := sha256.Sum256(public)
-	return keySigner{&keypair{key, signer, details, []byte(base64.StdEncoding.EncodeToString(sum[:]))}}, nil
+	return keySigner{&keypair{key, signer, details, []byte(hint)}}, nil
 }
 
 func (k *keypair) GetHashAlgorithm() protocommon.HashAlgorithm { return k.details.GetProtoHashType() }
@@ -104,10 +101,13 @@ func (k *keypair) GetPublicKeyPem() (string, error) {
 }
 
 func (k *keypair) SignData(_ context.Context, data []byte) (sig, digest []byte, err error) {
-	h := k.details.GetHashType().New()
-	h.Write(data)
+	if hash := k.details.GetHashType(); hash.Available() { // Ed25519 has none
+		h := hash.New()
+		h.Write(data)
+		digest = h.Sum(nil)
+	}
 	sig, err = k.signer.SignMessage(bytes.NewReader(data))
-	return sig, h.Sum(nil), err
+	return sig, digest, err
 }
 
 type keySigner struct{ pair *keypair }

@@ -3,6 +3,9 @@ package attest
 import (
 	"bytes"
 	"crypto"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -21,10 +24,16 @@ import (
 
 // Verifier tells whose bundles are good.
 type Verifier struct {
-	keys       []root.TimeConstrainedVerifier
+	keys       []trustedKey
 	identities []verify.PolicyOption
 	trusted    func() (root.TrustedMaterial, error)
 	private    bool
+}
+
+// trustedKey is a key that may sign.
+type trustedKey struct {
+	root.TimeConstrainedVerifier
+	hint string // its fingerprint
 }
 
 // Identity is who may sign without a key: who vouches, and a regular expression
@@ -84,16 +93,27 @@ func TrustedRoot(file string) (root.TrustedMaterial, error) {
 // ErrPublicKey says that a key cannot be used.
 var ErrPublicKey = errors.New("it is no public key: a PEM file is needed")
 
-func publicKey(data []byte) (root.TimeConstrainedVerifier, error) {
+func publicKey(data []byte) (trustedKey, error) {
 	key, err := cryptoutils.UnmarshalPEMToPublicKey(data)
 	if err != nil {
-		return nil, ErrPublicKey
+		return trustedKey{}, ErrPublicKey
 	}
 	v, err := defaultVerifier(key)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrPublicKey, err)
+	var hint string
+	if err == nil {
+		hint, err = fingerprint(key)
 	}
-	return root.NewExpiringKey(v, time.Time{}, time.Time{}), nil
+	if err != nil {
+		return trustedKey{}, fmt.Errorf("%w: %w", ErrPublicKey, err)
+	}
+	return trustedKey{root.NewExpiringKey(v, time.Time{}, time.Time{}), hint}, nil
+}
+
+// fingerprint names a public key: the sha256 of its PKIX form, in base64.
+func fingerprint(key crypto.PublicKey) (string, error) {
+	public, err := x509.MarshalPKIXPublicKey(key)
+	sum := sha256.Sum256(public)
+	return base64.StdEncoding.EncodeToString(sum[:]), err
 }
 
 func defaultVerifier(key crypto.PublicKey) (signature.Verifier, error) {
@@ -106,7 +126,7 @@ func (v *Verifier) Any() bool { return len(v.keys)+len(v.identities) > 0 }
 // Verified is a statement that is good, and who signed it.
 type Verified struct {
 	Statement *Statement
-	By        string // "key HINT", or the subject of the certificate
+	By        string // "key FINGERPRINT", or the subject of the certificate
 }
 
 // ErrUntrusted says that none of those who may sign has signed.
@@ -156,17 +176,14 @@ func (v *Verifier) Verify(data []byte, digest schema.Digest) (*Verified, error) 
 func (v *Verifier) byKey(b *bundle.Bundle, artifact verify.ArtifactPolicyOption, out *Verified) error {
 	var last error
 	for _, key := range v.keys {
-		hint := ""
-		material := root.NewTrustedPublicKeyMaterial(func(h string) (root.TimeConstrainedVerifier, error) {
-			hint = h
-			return key, nil
-		})
+		// The hint in a bundle is not signed: it is not asked for.
+		material := root.NewTrustedPublicKeyMaterial(func(string) (root.TimeConstrainedVerifier, error) { return key, nil })
 		checker, err := verify.NewVerifier(material, verify.WithNoObserverTimestamps())
 		if err != nil {
 			return err
 		}
 		if _, last = checker.Verify(b, verify.NewPolicy(artifact, verify.WithKey())); last == nil {
-			out.By = "key " + hint
+			out.By = "key " + key.hint
 			return nil
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Errors that callers tell apart.
@@ -31,7 +32,7 @@ const maxOutput = 256 << 20
 type Repo struct {
 	Root string // the working tree's root, absolute, links resolved
 
-	partial bool // made by Fetch
+	partial bool // made by Fetch or Checkout: a file may have to be fetched
 }
 
 // Open finds the repository that dir is in.
@@ -96,19 +97,28 @@ func (r *Repo) Commit(ctx context.Context, rev string) (string, error) {
 }
 
 func (r *Repo) command(ctx context.Context, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, "git", append([]string{"-c", "core.quotepath=off", "-c", "core.fsmonitor=false", "-c", "log.showSignature=false", "-c", "log.follow=false"}, args...)...)
+	cmd := exec.CommandContext(ctx, "git", append([]string{"-c", "http.lowSpeedLimit=1", "-c", "http.lowSpeedTime=60", "-c", "core.quotepath=off", "-c", "core.fsmonitor=false", "-c", "log.showSignature=false", "-c", "log.follow=false"}, args...)...)
 	cmd.Dir = r.Root
 	cmd.Env = append(environ(), "LC_ALL=C", "GIT_OPTIONAL_LOCKS=0", "GIT_TERMINAL_PROMPT=0", protocols)
+	if r.partial {
+		// What is missing is asked for by Prefetch alone: git would do so by
+		// itself, and, of a host that answers wrongly, without end.
+		cmd.Env = append(cmd.Env, "GIT_NO_LAZY_FETCH=1")
+	}
+	// git's helpers hold its pipes open when it is killed.
+	cmd.WaitDelay = time.Second
 	return cmd
 }
 
 // environ is the environment without what would point git elsewhere, as the
-// environment of a git hook does.
+// environment of a git hook does, and without credentials, which git has its
+// own ways to ask for.
 func environ() []string {
 	var env []string
 	for _, e := range os.Environ() {
 		switch name, _, _ := strings.Cut(e, "="); name {
 		case "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR":
+		case "GITHUB_TOKEN", "GH_TOKEN", "GH_ENTERPRISE_TOKEN", "GITHUB_ENTERPRISE_TOKEN", "ACTIONS_ID_TOKEN_REQUEST_TOKEN", "AZURE_DEVOPS_TOKEN", "COSIGN_PASSWORD":
 		default:
 			env = append(env, e)
 		}
@@ -123,8 +133,12 @@ func explain(ctx context.Context, args []string, err error, stderr string) error
 	case errors.Is(err, exec.ErrNotFound):
 		return ErrNoGit
 	}
-	first, _, _ := strings.Cut(strings.TrimSpace(stderr), "\n")
-	return fmt.Errorf("git %s: %w: %s", args[0], err, first)
+	for line := range strings.Lines(stderr) {
+		if first := strings.TrimSpace(line); first != "" && !strings.HasPrefix(first, "warning:") {
+			return fmt.Errorf("git %s: %w: %s", args[0], err, first)
+		}
+	}
+	return fmt.Errorf("git %s: %w", args[0], err)
 }
 
 // TreeEntry is one file of a commit.

@@ -249,7 +249,7 @@ func (b *builder) onIndex(ctx context.Context, idx v1.ImageIndex, ref name.Refer
 
 // image puts the version's layers on one base image.
 func (b *builder) image(ctx context.Context, base v1.Image, ref name.Reference, platform *v1.Platform) (v1.Image, error) {
-	from, err := base.ConfigFile()
+	from, err := configFile(base)
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the image %s: %w", ref, err)
 	}

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -151,15 +153,45 @@ type guarded struct {
 }
 
 // refusedError says that a request was not made.
-type refusedError struct{ host string }
+type refusedError struct{ why string }
 
-func (e *refusedError) Error() string { return fmt.Sprintf("%s is not spoken to without TLS", e.host) }
+func (e *refusedError) Error() string { return e.why }
 
 func (g *guarded) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.URL.Scheme != "https" && !loopback(r.URL.Hostname()) && !slices.Contains(g.plain, r.URL.Host) && !slices.Contains(g.plain, r.URL.Hostname()) {
-		return nil, &refusedError{r.URL.Host}
+		return nil, &refusedError{r.URL.Host + " is not spoken to without TLS"}
 	}
-	return g.inner.RoundTrip(r)
+	hops := 0
+	for via := r.Response; via != nil && via.Request != nil; via = via.Request.Response {
+		if hops++; hops > maxHops {
+			return nil, &refusedError{r.URL.Host + " redirects too often"}
+		}
+	}
+	resp, err := g.inner.RoundTrip(r)
+	if err == nil && !strings.Contains(r.URL.Path, "/blobs/") && r.Response == nil {
+		// Blobs are bounded by the size that their manifest says.
+		resp.Body = &bounded{resp.Body, maxAnswer}
+	}
+	return resp, err
+}
+
+// Bounds of what a registry answers.
+const (
+	maxHops   = 10
+	maxAnswer = 16 << 20 // bytes of what is no blob
+)
+
+type bounded struct {
+	io.ReadCloser
+	left int64
+}
+
+func (b *bounded) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if b.left -= int64(n); b.left < 0 {
+		return 0, errors.New("the answer is too long")
+	}
+	return n, err
 }
 
 func loopback(host string) bool {

@@ -32,6 +32,10 @@ func newEntry(r name.Reference, desc *remote.Descriptor) (*Entry, error) {
 	if err := json.Unmarshal(desc.Manifest, &m); err != nil {
 		return nil, &ProblemError{Message: fmt.Sprintf("%s has a manifest that cannot be read", r), Err: err}
 	}
+	// The library takes a registry's word for the digest of old types.
+	if schema.DigestBytes(desc.Manifest) != digestOf(desc.Digest) {
+		return nil, &ProblemError{Message: fmt.Sprintf("%s has a manifest that is not %s", r, desc.Digest)}
+	}
 	if want, ok := r.(name.Digest); ok && want.DigestStr() != desc.Digest.String() {
 		return nil, &ProblemError{Message: fmt.Sprintf("%s answers with the digest %s", r, desc.Digest)}
 	}
@@ -79,7 +83,7 @@ func (e *Entry) Manifest() (file []byte, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot read %s: %w", e.Ref, err)
 	}
-	cfg, err := images[0].ConfigFile()
+	cfg, err := configFile(images[0])
 	if err != nil {
 		return nil, fmt.Errorf("cannot read %s: %w", e.Ref, err)
 	}
@@ -100,9 +104,12 @@ func (e *Entry) Snapshot(want schema.Digest) (snapshot.Unpacker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot read %s: %w", e.Ref, err)
 	}
+	if _, err := configFile(images[0]); err != nil {
+		return nil, fmt.Errorf("cannot read %s: %w", e.Ref, err)
+	}
 	l, err := images[0].LayerByDiffID(hashOf(want))
 	if err != nil {
-		return nil, &ProblemError{Message: fmt.Sprintf("%s has no layer with the snapshot %s", e.Ref, want), Err: unknownBlob(err)}
+		return nil, &ProblemError{Message: fmt.Sprintf("%s has no layer with the snapshot %s", e.Ref, want)}
 	}
 	return snapshot.Packed{Open: func(ctx context.Context) (io.ReadCloser, error) {
 		rc, err := gunzip(l.Compressed())
@@ -113,11 +120,19 @@ func (e *Entry) Snapshot(want schema.Digest) (snapshot.Unpacker, error) {
 	}}, nil
 }
 
-func unknownBlob(err error) error {
-	if NotFound(err) || Denied(err) || Unreachable(err) {
-		return err
+// maxConfig bounds the config of an image, in bytes; it holds a version's file.
+const maxConfig = 8 << 20
+
+// configFile is an image's config, bounded.
+func configFile(img v1.Image) (*v1.ConfigFile, error) {
+	m, err := img.Manifest()
+	if err != nil {
+		return nil, err
 	}
-	return nil
+	if m.Config.Size > maxConfig {
+		return nil, &ProblemError{Message: fmt.Sprintf("the config has %d bytes, which is too many", m.Config.Size)}
+	}
+	return img.ConfigFile()
 }
 
 // interrupted is a reader that ends with its context, which the library's do

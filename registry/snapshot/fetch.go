@@ -15,6 +15,8 @@ import (
 	"strings"
 	"sync"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/modyard/modyard/registry/git"
 	"github.com/modyard/modyard/schema"
 )
@@ -39,7 +41,8 @@ type Fetcher struct {
 	Offline bool
 
 	mu      sync.Mutex
-	fetched map[string]*Tree // by origin
+	one     *semaphore.Weighted // fetches one at a time
+	fetched map[string]*Tree    // by origin
 }
 
 // ErrOffline says that something would have to be fetched.
@@ -53,7 +56,14 @@ func (f *Fetcher) Origin(ctx context.Context, s *schema.Snapshot) (*Tree, error)
 	}
 	key := schema.JSON(s)
 	f.mu.Lock()
-	defer f.mu.Unlock() // one at a time: two of the same are fetched once
+	if f.one == nil {
+		f.one = semaphore.NewWeighted(1)
+	}
+	f.mu.Unlock()
+	if err := f.one.Acquire(ctx, 1); err != nil { // two of the same are fetched once
+		return nil, context.Cause(ctx)
+	}
+	defer f.one.Release(1)
 	if t, ok := f.fetched[key]; ok {
 		return t, nil
 	}
@@ -119,7 +129,7 @@ func Describe(s *schema.Snapshot) string {
 	case s.Git != nil:
 		return at(fmt.Sprintf("git %s at %.12s", s.Git.URL.Value, s.Git.Commit), s.Git.Path.Value)
 	case s.Archive != nil:
-		return at("archive "+s.Archive.URL.Value, s.Archive.Path.Value)
+		return at("archive "+withoutSecrets(s.Archive.URL.Value), s.Archive.Path.Value)
 	case s.Image != nil:
 		return at("image "+s.Image.Name.Value, s.Image.Path.Value)
 	case s.AzureDevOps != nil:
@@ -129,6 +139,16 @@ func Describe(s *schema.Snapshot) string {
 		return "version " + s.Version.Value
 	}
 	return "folder " + s.Folder.Value
+}
+
+// withoutSecrets is an address without what may sign it.
+func withoutSecrets(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return "at an address that cannot be read"
+	}
+	u.User, u.RawQuery, u.Fragment = nil, "", ""
+	return u.String()
 }
 
 // archive brings an archive to this disk.
@@ -145,6 +165,9 @@ func (f *Fetcher) archive(ctx context.Context, address string, header http.Heade
 		return "", err
 	}
 	defer resp.Body.Close()
+	if header != nil && strings.HasPrefix(resp.Header.Get("Content-Type"), "text/html") {
+		return "", &StatusError{http.StatusUnauthorized, withoutSecrets(address)} // Azure's page to sign in
+	}
 	out, err := os.CreateTemp(f.Scratch, "download-")
 	if err != nil {
 		return "", err
@@ -199,7 +222,7 @@ func (f *Fetcher) get(ctx context.Context, u *url.URL, header http.Header) (*htt
 	}
 	if resp.StatusCode != http.StatusOK {
 		resp.Body.Close()
-		return nil, &StatusError{resp.StatusCode, u.Scheme + "://" + u.Host + u.Path}
+		return nil, &StatusError{resp.StatusCode, withoutSecrets(u.String())}
 	}
 	return resp, nil
 }
@@ -215,7 +238,12 @@ func (f *Fetcher) azure(ctx context.Context, a *schema.AzureDevOpsOrigin) (*Tree
 	if err != nil {
 		return nil, fmt.Errorf("%q is no address of an Azure DevOps server", base)
 	}
-	root := server.JoinPath(a.Organization, a.Project, "_apis")
+	for _, name := range []string{a.Organization, a.Project} {
+		if name == "." || name == ".." {
+			return nil, fmt.Errorf("%q is no name", name)
+		}
+	}
+	root := server.JoinPath("/", url.PathEscape(a.Organization), url.PathEscape(a.Project), "_apis")
 	query := url.Values{"artifactName": {a.Artifact}, "api-version": {"7.1"}}
 	pipelines := root.JoinPath("pipelines", strconv.FormatInt(a.Pipeline, 10), "runs", strconv.FormatInt(a.Run, 10), "artifacts")
 	query.Set("$expand", "signedContent")
@@ -274,7 +302,7 @@ func (f *Fetcher) json(ctx context.Context, u *url.URL, v any) error {
 	}
 	// Without a right token Azure answers 200 or 203 with a page to sign in.
 	if err := json.Unmarshal(data, v); err != nil {
-		return &StatusError{http.StatusUnauthorized, u.Scheme + "://" + u.Host + u.Path}
+		return &StatusError{http.StatusUnauthorized, withoutSecrets(u.String())}
 	}
 	return nil
 }

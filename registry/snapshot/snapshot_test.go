@@ -381,25 +381,25 @@ func TestAdded(t *testing.T) {
 	merge := repo.git(t, "rev-parse", "HEAD")
 	put(t, repo.Root, "other", "z")
 	repo.commit(t)
-	if got, err := snapshot.Added(t.Context(), repo.Repo, "v"); err != nil || got != merge {
+	if got, err := snapshot.Added(t.Context(), repo.Repo, "HEAD", "v"); err != nil || got != merge {
 		t.Errorf("%s added it, not the merge %s: %v", got, merge, err)
 	}
 	put(t, repo.Root, "v", "2") // a branch that was rebased, not merged
 	corrected := repo.commit(t)
-	if got, err := snapshot.Added(t.Context(), repo.Repo, "v"); err != nil || got != corrected {
+	if got, err := snapshot.Added(t.Context(), repo.Repo, "HEAD", "v"); err != nil || got != corrected {
 		t.Errorf("%s made it what it is, not %s: %v", got, corrected, err)
 	}
 	repo.git(t, "config", "log.showSignature", "true")
 	repo.git(t, "config", "log.follow", "true")
 	repo.git(t, "mv", "v", "w")
 	last := repo.commit(t)
-	if got, err := snapshot.Added(t.Context(), repo.Repo, "w"); err != nil || got != last {
+	if got, err := snapshot.Added(t.Context(), repo.Repo, "HEAD", "w"); err != nil || got != last {
 		t.Errorf("%s added what was renamed: %v", got, err)
 	}
-	if _, err := snapshot.Added(t.Context(), repo.Repo, "*"); err == nil {
+	if _, err := snapshot.Added(t.Context(), repo.Repo, "HEAD", "*"); err == nil {
 		t.Error("a pattern was found")
 	}
-	if _, err := snapshot.Added(t.Context(), &git.Repo{Root: t.TempDir()}, "v"); err == nil {
+	if _, err := snapshot.Added(t.Context(), &git.Repo{Root: t.TempDir()}, "HEAD", "v"); err == nil {
 		t.Error("found outside of a repository")
 	}
 }

@@ -1,0 +1,141 @@
+package git
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/gofrs/flock"
+)
+
+// ErrNotHere says that something would have to be fetched.
+var ErrNotHere = errors.New("it is not on this disk, and --offline was asked for")
+
+// Working is a commit of a repository elsewhere whose files are in a folder.
+type Working struct {
+	*Repo         // a bare one, with the history of commits
+	Dir    string // has the files
+	Commit string // its full hash
+}
+
+// Checkout brings the files of the repository at url at a branch, a tag or a
+// full commit hash; "" is the default branch. They are kept below cache, with
+// the history of commits, and with older files once they are asked for (a
+// partial clone). Offline asks the host for nothing. Nothing of the repository
+// is executed: there are no hooks.
+func Checkout(ctx context.Context, url, ref, cache string, offline bool) (*Working, error) {
+	sum := sha256.Sum256([]byte(url))
+	home := filepath.Join(cache, hex.EncodeToString(sum[:16]))
+	if err := os.MkdirAll(home, 0o700); err != nil {
+		return nil, err
+	}
+	lock := flock.New(filepath.Join(home, "lock"))
+	if _, err := lock.TryLockContext(ctx, 50*time.Millisecond); err != nil {
+		return nil, err
+	}
+	defer lock.Close()
+	r := &Repo{Root: filepath.Join(home, "git"), partial: true}
+	if !offline {
+		if err := r.update(ctx, url); err != nil {
+			return nil, err
+		}
+	} else if _, err := os.Stat(r.Root); err != nil {
+		return nil, ErrNotHere
+	}
+	commit, err := r.named(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	w := &Working{Repo: r, Dir: filepath.Join(home, commit), Commit: commit}
+	ready := w.Dir + ".ready"
+	if _, err := os.Stat(ready); err == nil {
+		return w, nil
+	}
+	if err := w.files(ctx); err != nil {
+		return nil, fmt.Errorf("cannot take the files out of it: %w", err)
+	}
+	return w, os.WriteFile(ready, nil, 0o600)
+}
+
+// named finds the commit of a branch, a tag, or a hash.
+func (r *Repo) named(ctx context.Context, ref string) (string, error) {
+	names := []string{"refs/remotes/origin/" + ref, "refs/tags/" + ref}
+	switch {
+	case ref == "":
+		names = []string{"refs/modyard/default"}
+	case isHash(ref):
+		names = []string{ref}
+	}
+	for _, name := range names {
+		commit, err := r.Commit(ctx, name)
+		if err == nil || !errors.Is(err, ErrNoRevision) {
+			return commit, err
+		}
+	}
+	return "", fmt.Errorf("there is no branch, tag or commit %q: %w", ref, ErrNoRevision)
+}
+
+// files writes the commit's files into the folder.
+func (w *Working) files(ctx context.Context) error {
+	if err := os.RemoveAll(w.Dir); err != nil {
+		return err
+	}
+	entries, err := w.Tree(ctx, w.Commit, "")
+	if err != nil {
+		return err
+	}
+	var objects []string
+	for _, e := range entries {
+		if e.Mode != "160000" {
+			objects = append(objects, e.Object)
+		}
+	}
+	if err := w.Prefetch(ctx, objects); err != nil {
+		return err
+	}
+	for _, args := range [][]string{
+		{"worktree", "prune"},
+		{"-c", "core.hooksPath=" + os.DevNull, "worktree", "add", "--quiet", "--force", "--detach", w.Dir, w.Commit},
+	} {
+		if _, err := w.Output(ctx, args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// update brings the branches and tags.
+func (r *Repo) update(ctx context.Context, url string) error {
+	if _, err := os.Stat(filepath.Join(r.Root, "HEAD")); errors.Is(err, fs.ErrNotExist) {
+		if err := os.MkdirAll(r.Root, 0o700); err != nil {
+			return err
+		}
+		for _, args := range [][]string{
+			{"init", "-q", "--bare", "--template=", "."},
+			{"config", "remote.origin.url", url},
+			{"config", "remote.origin.promisor", "true"},
+			{"config", "remote.origin.partialclonefilter", "blob:none"},
+		} {
+			if _, err := r.Output(ctx, args...); err != nil {
+				return err
+			}
+		}
+	}
+	_, err := r.Output(ctx, "fetch", "-q", "--no-tags", "--prune", "--force", "--filter=blob:none", "origin",
+		"+HEAD:refs/modyard/default", "+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*")
+	if err != nil {
+		return fmt.Errorf("cannot fetch it: %w", err)
+	}
+	return nil
+}
+
+func isHash(s string) bool {
+	return (len(s) == 40 || len(s) == 64) && strings.Trim(s, "0123456789abcdef") == ""
+}
