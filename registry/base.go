@@ -27,12 +27,14 @@ type base struct {
 	diff    map[string]bool // changed, added or deleted since, in the registry
 	deleted []string
 	owners  bool // CODEOWNERS changed
+	// repoDiff is diff with all of the repository, from its root.
+	repoDiff map[string]bool
 }
 
 // readBase compares the working tree with a revision, by default the last
 // commit.
 func readBase(ctx context.Context, dir, rev string) (*base, error) {
-	b := &base{files: map[string]bool{}, diff: map[string]bool{}}
+	b := &base{files: map[string]bool{}, diff: map[string]bool{}, repoDiff: map[string]bool{}}
 	repo, err := git.Open(ctx, dir)
 	if err != nil {
 		switch {
@@ -65,7 +67,10 @@ func readBase(ctx context.Context, dir, rev string) (*base, error) {
 var ownersPlaces = []string{".github/CODEOWNERS", "CODEOWNERS", "docs/CODEOWNERS"}
 
 func (b *base) read(ctx context.Context) error {
-	scope := []string{"--", ":(top,literal)" + b.prefix, ":(top,literal)" + ownersPlaces[0], ":(top,literal)" + ownersPlaces[1], ":(top,literal)" + ownersPlaces[2]}
+	scope := []string{"--", ":(top,literal)" + b.prefix}
+	for _, p := range slices.Concat(ownersPlaces, workflows) {
+		scope = append(scope, ":(top,literal)"+strings.TrimSuffix(p, "/"))
+	}
 	if b.prefix == "" {
 		scope = []string{"--", ":/"}
 	}
@@ -133,6 +138,7 @@ func (b *base) onlyDeleted(ctx context.Context) error {
 
 // change notes that a file of the repository differs from the base.
 func (b *base) change(p string) {
+	b.repoDiff[p] = true
 	if slices.Contains(ownersPlaces, p) {
 		b.owners = true
 	}
@@ -174,7 +180,7 @@ func (b *base) tree(ctx context.Context, versionFile, folder string) (*snapshot.
 	if b.repo == nil {
 		return nil, "", git.ErrNoRepository
 	}
-	commit, err := snapshot.Added(ctx, b.repo, path.Join(b.prefix, versionFile))
+	commit, err := snapshot.Added(ctx, b.repo, "HEAD", path.Join(b.prefix, versionFile))
 	if err != nil {
 		return nil, "", err
 	}

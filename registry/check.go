@@ -50,6 +50,9 @@ type Checked struct {
 	Added       []Addition // with a base: the versions that are new
 	Fixed       []string   // files written by Fix
 	Nested      []*schema.ModuleVersion
+	Tested      []string // with a base: the modules whose tests differ from it
+	Look        []Reason // with a base: why a maintainer must look first
+	Base        string   // the commit that was compared with, or ""
 }
 
 // Addition is a version that the base does not have.
@@ -58,6 +61,8 @@ type Addition struct {
 	From            string // the nearest lower version, or ""
 	Difference      Difference
 	Least, Chosen   Bump
+	Manifest        *schema.ModuleVersion
+	Before          *schema.ModuleVersion // of From, or nil
 }
 
 // Check applies the rules to the registry in dir. The error tells of a failure
@@ -117,14 +122,14 @@ func (c *checker) run(ctx context.Context) (*Checked, error) {
 	if c.opt.Base != "" {
 		names = slices.DeleteFunc(slices.Clone(names), func(n string) bool { return !c.base.touched(n) })
 	}
-	g, ctx := errgroup.WithContext(ctx)
+	g, checking := errgroup.WithContext(ctx)
 	g.SetLimit(runtime.GOMAXPROCS(0))
 	for _, n := range names {
 		g.Go(func() error {
-			if ctx.Err() != nil {
-				return context.Cause(ctx)
+			if checking.Err() != nil {
+				return context.Cause(checking)
 			}
-			return c.module(ctx, n)
+			return c.module(checking, n)
 		})
 	}
 	if err := g.Wait(); err != nil {
@@ -132,12 +137,19 @@ func (c *checker) run(ctx context.Context) (*Checked, error) {
 	}
 	c.gone()
 	c.policy()
+	c.links()
 	if err := c.codeowners(); err != nil {
 		return nil, err
 	}
 	res := c.res
 	// The versions of one module were added in order.
 	slices.SortStableFunc(res.Added, func(a, b Addition) int { return cmp.Compare(a.Module, b.Module) })
+	if err := c.review(ctx); err != nil {
+		return nil, err
+	}
+	if c.opt.Base != "" {
+		res.Base = c.base.commit
+	}
 	slices.SortFunc(res.Nested, func(a, b *schema.ModuleVersion) int { return cmp.Compare(a.File, b.File) })
 	res.Diagnostics.Sort()
 	return res, nil
@@ -244,6 +256,11 @@ func (c *checker) module(ctx context.Context, name string) error {
 			return err
 		}
 	}
+	_, tdiags, err := m.Tests()
+	if err != nil {
+		c.unreadable(c.reg.file(modulesDir, name, testsDir), err)
+	}
+	mc.diags = append(mc.diags, tdiags...)
 	// What was read may be let go: a registry can be larger than what a check
 	// should hold. A module that another one nests is read again.
 	c.reg.forget(name)
@@ -325,12 +342,13 @@ func (c *moduleCheck) created(v *Version, m *schema.ModuleVersion) {
 // bump compares a version with the nearest lower one and, within its major,
 // the nearest higher.
 func (c *moduleCheck) bump(v *Version, m *schema.ModuleVersion) Addition {
-	a := Addition{Module: c.m.Name, Version: v.String()}
+	a := Addition{Module: c.m.Name, Version: v.String(), Manifest: m}
 	lower, higher := neighbours(c.m.Versions, v)
 	if lower != nil {
 		a.From = lower.String()
 		// One that cannot be read is reported by itself.
 		if lm, _, _ := lower.Manifest(); lm != nil {
+			a.Before = lm
 			a.Difference = Compare(lm, m)
 			a.Least, a.Chosen = Least(lower.Number, a.Difference), Raised(lower.Number, v.Number)
 			c.tooSmall(m, lower, v, a.Difference, "raise it: "+Next(lower.Number, a.Least).String()+" is the least")

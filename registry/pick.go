@@ -71,6 +71,18 @@ func (m *Module) Pick(selector string, opt PickOptions) (Picked, error) {
 	return Picked{Version: v, Work: selector == Work, Warnings: p.warnings}, nil
 }
 
+// Without is the module as it would be without one of its versions.
+func (m *Module) Without(version string) *Module {
+	out := *m
+	out.Versions = nil
+	for _, v := range m.Versions {
+		if v.String() != version {
+			out.Versions = append(out.Versions, v)
+		}
+	}
+	return &out
+}
+
 type picker struct {
 	m        *Module
 	opt      PickOptions

@@ -30,6 +30,11 @@ type Registry struct {
 	*schema.Registry
 	// Dir is the folder's path on this disk, or "" when it has none.
 	Dir string
+	// Commit is the commit that a registry that is elsewhere is read at, or "".
+	Commit string
+	// Elsewhere brings files of a registry that is not on this disk. Default:
+	// nil, there are none.
+	Elsewhere Elsewhere
 
 	fsys    fs.FS
 	display string // what file names in diagnostics begin with

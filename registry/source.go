@@ -41,6 +41,16 @@ type LostError struct {
 func (e *LostError) Error() string { return e.Message + ": " + e.Err.Error() }
 func (e *LostError) Unwrap() error { return e.Err }
 
+// Elsewhere is the repository of a registry that is not on this disk. Paths are
+// the registry's, with /.
+type Elsewhere interface {
+	// Folder is a folder as a commit has it; "" is the commit that the
+	// registry is read at.
+	Folder(ctx context.Context, folder, commit string) (*snapshot.Tree, error)
+	// Added is the commit that brought a file to what it is.
+	Added(ctx context.Context, file string) (string, error)
+}
+
 // maxBorrowed bounds how many versions stand between one and the files that it
 // takes from another.
 const maxBorrowed = 16
@@ -101,6 +111,9 @@ func (v *Version) borrowed(ctx context.Context, f *snapshot.Fetcher, m *schema.M
 }
 
 func (v *Version) fromFolder(ctx context.Context, m *schema.ModuleVersion) (*snapshot.Tree, error) {
+	if v.module.reg.Elsewhere != nil {
+		return v.fromElsewhere(ctx, m)
+	}
 	dir := v.Folder()
 	if dir == "" {
 		return nil, v.lost(m, "no folder", "", errors.New("the registry is not on this disk"))
@@ -143,6 +156,38 @@ func (v *Version) fromFolder(ctx context.Context, m *schema.ModuleVersion) (*sna
 		return nil, v.lost(m, looked+fmt.Sprintf(" and in commit %.12s, which added the version", commit), hint, err)
 	}
 	return t, nil
+}
+
+// fromElsewhere looks in the commit that the registry is read at, which has the
+// files of the newest versions, and then in the one that added the version.
+func (v *Version) fromElsewhere(ctx context.Context, m *schema.ModuleVersion) (*snapshot.Tree, error) {
+	folder, ok := v.folder(m)
+	if !ok {
+		return nil, v.lost(m, "no folder", "", fmt.Errorf("%q is outside the registry", m.Snapshot.Folder.Value))
+	}
+	commit := ""
+	looked := "the folder " + folder
+	for {
+		t, err := v.module.reg.Elsewhere.Folder(ctx, folder, commit)
+		if err == nil {
+			var d schema.Digest
+			if d, err = t.Digest(ctx); err == nil {
+				if d == m.Snapshot.Digest {
+					return t, nil
+				}
+				err = fmt.Errorf("it has %s there", d.Short())
+			}
+		}
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		if commit != "" {
+			return nil, v.lost(m, looked+fmt.Sprintf(" and in commit %.12s, which added the version", commit), "", err)
+		}
+		if commit, err = v.module.reg.Elsewhere.Added(ctx, v.path); err != nil {
+			return nil, v.lost(m, looked, "", err)
+		}
+	}
 }
 
 func (v *Version) lost(m *schema.ModuleVersion, looked, hint string, err error) error {

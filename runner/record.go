@@ -47,7 +47,8 @@ type StepRecord struct {
 	Params   map[string]any `json:"params,omitempty"`
 	Values   map[string]any `json:"values,omitempty"` // value outputs
 	Error    string         `json:"error,omitempty"`
-	Log      string         `json:"log,omitempty"` // relative to the record
+	ExitCode int            `json:"exitCode,omitempty"` // of a command that failed
+	Log      string         `json:"log,omitempty"`      // relative to the record
 }
 
 // OutputRecord is an output of the pipeline.

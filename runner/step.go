@@ -340,7 +340,7 @@ func (e *execution) fail(i int, t *Task, f *StepError, attempts int, took time.D
 }
 
 func (e *execution) failLog(i int, t *Task, f *StepError, attempts int, took time.Duration, log *stepLog) {
-	r := StepRecord{State: Failed, Key: t.Key, Error: f.Message, Attempts: attempts, Seconds: took.Seconds(), Params: e.params[i]}
+	r := StepRecord{State: Failed, Key: t.Key, Error: f.Message, ExitCode: f.ExitCode, Attempts: attempts, Seconds: took.Seconds(), Params: e.params[i]}
 	e.end(i, r, &Event{Hint: f.Hint, Log: log.made(), Tail: log.lastLines()})
 }
 

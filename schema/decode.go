@@ -554,6 +554,54 @@ func (d *decoder) policy(n *yaml.Node) Policy {
 	return p
 }
 
+func (d *decoder) moduleTest(n *yaml.Node) *ModuleTest {
+	t := &ModuleTest{File: d.doc.file}
+	d.each(n, func(key string, _ Pos, v *yaml.Node) {
+		switch key {
+		case "description":
+			t.Description = str(v)
+		case "versions":
+			t.Versions = text(v)
+		case "inputs":
+			t.Inputs = entries(d, v, text)
+		case "params":
+			t.Params = entries(d, v, d.any)
+		case "expect":
+			d.each(v, func(key string, _ Pos, v *yaml.Node) {
+				switch key {
+				case "exit":
+					t.Exit = integer(v)
+				case "outputs":
+					t.Outputs = entries(d, v, d.expected)
+				}
+			})
+		}
+	})
+	return t
+}
+
+func (d *decoder) expected(n *yaml.Node) (e Expected) {
+	d.each(n, func(key string, _ Pos, v *yaml.Node) {
+		switch key {
+		case "value":
+			e.Value = d.any(v)
+		case "minimum":
+			e.Minimum = d.bound(v)
+		case "maximum":
+			e.Maximum = d.bound(v)
+		case "file":
+			e.File = text(v)
+		case "json":
+			e.JSON = text(v)
+		case "digest":
+			e.Digest = Digest(str(v))
+		case "tolerance":
+			e.Tolerance = d.float(v)
+		}
+	})
+	return e
+}
+
 func (d *decoder) lock(n *yaml.Node) *Lock {
 	l := &Lock{File: d.doc.file}
 	d.each(n, func(key string, _ Pos, v *yaml.Node) {

@@ -22,4 +22,5 @@ const (
 	KindModuleVersion = "ModuleVersion"
 	KindPipeline      = "Pipeline"
 	KindLock          = "Lock"
+	KindModuleTest    = "ModuleTest"
 )

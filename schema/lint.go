@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/Masterminds/semver/v3"
 )
 
 // linter applies the rules that a JSON Schema cannot say and that need nothing
@@ -66,6 +68,24 @@ func (l *linter) module(m *Module) {
 		if v.Value.Use != "" && v.Value.Use == v.Name {
 			l.add(v.Value.UsePos, RuleState, "", "version %s is to be replaced by itself", clip(v.Name))
 		}
+	}
+}
+
+func (l *linter) moduleTest(t *ModuleTest) {
+	if v := t.Versions; v.Value != "" {
+		if _, err := semver.NewConstraint(v.Value); err != nil {
+			l.add(v.Pos, RuleSelector, "a range is such as ^2, 2.1 or \">=1.2 <3\"", "%q is no range of versions", clip(v.Value))
+		}
+	}
+	for _, in := range t.Inputs {
+		l.path(in.Value)
+	}
+	for _, o := range t.Outputs {
+		l.path(o.Value.File)
+		l.path(o.Value.JSON)
+	}
+	if t.Exit != 0 && len(t.Outputs) > 0 {
+		l.add(t.Outputs[0].Pos, RuleSchema, "a command that fails leaves no outputs", "outputs are expected of a command that is to fail")
 	}
 }
 

@@ -342,6 +342,26 @@ type Lock struct {
 	Steps      Map[Locked] `json:"steps"`
 }
 
+// ModuleTest is one test of a module.
+type ModuleTest struct {
+	File        string
+	Description string
+	Versions    Text // a range; "" for all
+	Inputs      Map[Text]
+	Params      Map[any]
+	Exit        int // of the command
+	Outputs     Map[Expected]
+}
+
+// Expected is what an output must be.
+type Expected struct {
+	Value            any // nil: not looked at
+	Minimum, Maximum *float64
+	File, JSON       Text // relative to the test's file
+	Digest           Digest
+	Tolerance        float64
+}
+
 // Digest is "sha256:" and 64 hexadecimal digits.
 type Digest string
 

@@ -47,10 +47,12 @@ func caseKind(file string) string {
 		return KindPipeline
 	case "lock":
 		return KindLock
+	case "test":
+		return KindModuleTest
 	case "any":
 		return ""
 	}
-	panic("a case begins with registry, module, version, pipeline, lock or any: " + file)
+	panic("a case begins with registry, module, version, pipeline, lock, test or any: " + file)
 }
 
 func parseCase(file string, data []byte) (any, Diagnostics) {
@@ -66,6 +68,8 @@ func parseCase(file string, data []byte) (any, Diagnostics) {
 		return some(ParsePipeline(base, data))
 	case KindLock:
 		return some(ParseLock(base, data))
+	case KindModuleTest:
+		return some(ParseModuleTest(base, data))
 	}
 	return Parse(base, data)
 }

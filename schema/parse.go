@@ -28,8 +28,14 @@ func ParseLock(file string, data []byte) (*Lock, Diagnostics) {
 	return parseYAML(file, data, MaxPipeline).asLock()
 }
 
+// ParseModuleTest reads a test of a module.
+func ParseModuleTest(file string, data []byte) (*ModuleTest, Diagnostics) {
+	return parseYAML(file, data, MaxManifest).asModuleTest()
+}
+
 // Parse reads a manifest of whatever kind it says it is: a *Registry, a
-// *Module, a *ModuleVersion, a *Pipeline or a *Lock.
+// *Module, a *ModuleVersion, a *Pipeline, a *Lock or a
+// *ModuleTest.
 func Parse(file string, data []byte) (any, Diagnostics) {
 	d := parseYAML(file, data, MaxPipeline)
 	kind := d.kind()
@@ -47,6 +53,8 @@ func Parse(file string, data []byte) (any, Diagnostics) {
 		return some(d.asPipeline())
 	case KindLock:
 		return some(d.asLock())
+	case KindModuleTest:
+		return some(d.asModuleTest())
 	default:
 		d.diags.Sort()
 		return nil, d.diags
@@ -81,13 +89,17 @@ func (d *document) asLock() (*Lock, Diagnostics) {
 	return read(d, KindLock, (*decoder).lock, nil)
 }
 
+func (d *document) asModuleTest() (*ModuleTest, Diagnostics) {
+	return read(d, KindModuleTest, (*decoder).moduleTest, (*linter).moduleTest)
+}
+
 // kind finds the kind that the manifest says it has; without a known one the
 // diagnostics say so.
 func (d *document) kind() string {
 	if d.root == nil {
 		return ""
 	}
-	kinds := []string{KindRegistry, KindModule, KindModuleVersion, KindPipeline, KindLock}
+	kinds := []string{KindRegistry, KindModule, KindModuleVersion, KindPipeline, KindLock, KindModuleTest}
 	hint := "begin it with \"apiVersion: " + APIVersion + "\" and the kind: " + QuoteList(kinds, "or")
 	n := resolve(d.root)
 	if n.Kind != yaml.MappingNode {

@@ -39,6 +39,7 @@ const (
 	RuleRequirements Rule = "requirements"
 	RuleReserved     Rule = "reserved"
 	RulePolicy       Rule = "policy"
+	RuleTest         Rule = "test"
 )
 
 // The rules of a pipeline.

@@ -32,6 +32,7 @@ var kindFiles = map[string]string{
 	KindModuleVersion: "module-version.schema.json",
 	KindPipeline:      "pipeline.schema.json",
 	KindLock:          "lock.schema.json",
+	KindModuleTest:    "module-test.schema.json",
 }
 
 // EditorComment is the first line that tells an editor's YAML support which

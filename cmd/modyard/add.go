@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -22,14 +23,14 @@ to the one output, or input of the pipeline, that fits it by name, or by format;
 where there is none, the pipeline gets an input of that name.`,
 		Example: "  modyard add acme/train-model@^2 --to pipeline.yaml --as train",
 		Args:    oneArg("the module"),
-		RunE:    func(_ *cobra.Command, args []string) error { return a.add(args[0], file, as) },
+		RunE:    func(cmd *cobra.Command, args []string) error { return a.add(cmd.Context(), args[0], file, as) },
 	}
 	cmd.Flags().StringVar(&file, "to", "pipeline.yaml", "the pipeline's `FILE`")
 	cmd.Flags().StringVar(&as, "as", "", "the name of the step (default: that of the module)")
 	return cmd
 }
 
-func (a *app) add(arg, file, as string) error {
+func (a *app) add(ctx context.Context, arg, file, as string) error {
 	ref, err := schema.ParseModuleRef(arg)
 	if err != nil {
 		return usagef("%w", err)
@@ -42,7 +43,7 @@ func (a *app) add(arg, file, as string) error {
 	if err := diags.Err(); err != nil {
 		return err
 	}
-	res, err := a.openRegistries(p.Registries, filepath.Dir(file))
+	res, err := a.openRegistries(ctx, p.Registries, nil, filepath.Dir(file))
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/modyard/modyard/registry"
 	"github.com/modyard/modyard/registry/git"
+	"github.com/modyard/modyard/registry/github"
 	"github.com/modyard/modyard/registry/oci"
 	"github.com/modyard/modyard/registry/snapshot"
 	"github.com/modyard/modyard/registry/wheels"
@@ -53,8 +54,9 @@ type app struct {
 	offline bool
 	fetch   *snapshot.Fetcher
 	oci     *oci.Client
-	bytes   atomic.Int64 // that went over the network
-	scratch string       // a folder for what is fetched, made when it is needed
+	hubs    map[string]*github.Client // by host
+	bytes   atomic.Int64              // that went over the network
+	scratch string                    // a folder for what is fetched, made when it is needed
 }
 
 // run is the whole program: arguments in, exit code out.
@@ -111,7 +113,7 @@ Begin with:  modyard run PIPELINE.yaml     run a pipeline
 		a.initCmd(), a.newCmd(), a.addCmd(), a.checkCmd(), a.listCmd(), a.showCmd(), a.diffCmd(), a.searchCmd(),
 		a.deprecateCmd(), a.disableCmd(), a.enableCmd(), a.defaultCmd(),
 		a.publishCmd(), a.pullCmd(), a.verifyCmd(),
-		a.planCmd(), a.graphCmd(), a.lockCmd(), a.runCmd(), a.whyCmd(), a.runsCmd(), a.logsCmd(), a.cacheCmd(), a.versionCmd(),
+		a.testCmd(), a.planCmd(), a.graphCmd(), a.lockCmd(), a.runCmd(), a.whyCmd(), a.runsCmd(), a.logsCmd(), a.cacheCmd(), a.versionCmd(),
 	)
 	return root
 }
@@ -187,6 +189,15 @@ func classify(err error) (code int, hint string) {
 	}
 	if p, ok := errors.AsType[*wheels.ProblemError](err); ok {
 		return exitProblems, p.Hint
+	}
+	if p, ok := errors.AsType[*github.ProblemError](err); ok {
+		if p.World {
+			return exitWorld, p.Hint
+		}
+		return exitProblems, p.Hint
+	}
+	if r, ok := errors.AsType[*runner.ResolveError](err); ok {
+		return exitProblems, r.Hint
 	}
 	if _, ok := errors.AsType[*oci.ConflictError](err); ok {
 		return exitProblems, "a published version never changes: raise the version's number"

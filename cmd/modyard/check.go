@@ -17,6 +17,7 @@ import (
 
 type checkOptions struct {
 	base, explain string
+	event         string
 	deep, fix     bool
 }
 
@@ -31,7 +32,14 @@ brackets, and a hint.
 
 With --base only what changed since that git revision is read in depth, and
 what it has is published: it must not change, and new versions must raise their
-number as their interface needs.
+number as their interface needs. Exit code 4 says that all is good, but that a
+maintainer must look before anything of it runs: there is a new module, or
+owners, policy, workflows or tests changed, or a version needs the network, a
+secret, or an image from where none came before.
+
+With --event, in GitHub Actions, the base is that of the pull request; problems
+annotate its lines, and the report is in the job's summary and in one comment,
+which is edited in place. Nothing of the pull request is executed.
 ` + exitHelp,
 		Example: `  modyard check
   modyard check --base origin/main
@@ -51,6 +59,7 @@ number as their interface needs.
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.base, "base", "", "compare with the git revision `REF`")
+	f.StringVar(&o.event, "event", "", "compare with the base of the pull request in `FILE`, the event of GitHub Actions")
 	f.BoolVar(&o.deep, "deep", false, "rehash the sources of all versions")
 	f.BoolVar(&o.fix, "fix", false, "fill in what can be computed: digests, created, pins, CODEOWNERS")
 	f.StringVar(&o.explain, "explain", "", "say what a `RULE` means (all: every rule)")
@@ -102,6 +111,22 @@ func (a *app) checkRegistry(ctx context.Context, dir string, o *checkOptions) er
 	if err != nil {
 		return err
 	}
+	var e *event
+	number := 0
+	if o.event != "" {
+		if e, err = readEvent(o.event); err != nil {
+			return err
+		}
+		var base string
+		if number, base, err = a.pullOf(ctx, e); err != nil {
+			return err
+		}
+		if base != "" && base != noCommit {
+			if o.base, err = forkPoint(ctx, dir, base); err != nil {
+				return err
+			}
+		}
+	}
 	res, err := registry.Check(ctx, dir, registry.CheckOptions{Base: o.base, Deep: o.deep, Fix: o.fix, Fetcher: f})
 	if err != nil {
 		return err
@@ -116,30 +141,26 @@ func (a *app) checkRegistry(ctx context.Context, dir string, o *checkOptions) er
 	}
 	diags = append(diags, nested...)
 	diags.Sort()
-	if err := a.diagnostics(diags); err != nil {
+	r, err := a.review(ctx, res, diags)
+	if err != nil {
 		return err
 	}
-	a.additions(res)
-	n := diags.Errors()
-	a.say("%s: %s and %s read, %s", res.Registry.Name, count(res.Modules, "module"), count(res.Versions, "version"), count(n, "problem"))
-	if n > 0 {
-		return exitCode(exitProblems)
+	if a.format == "json" && o.base != "" {
+		err = a.json(r)
+	} else {
+		err = a.diagnostics(diags)
 	}
-	return nil
-}
-
-// additions tells a reviewer what the new versions change.
-func (a *app) additions(res *registry.Checked) {
-	for _, add := range res.Added {
-		if add.From == "" {
-			a.say("new: %s@%s, the first version", add.Module, add.Version)
-			continue
-		}
-		a.say("new: %s@%s, a %s step from %s; the least is %s", add.Module, add.Version, add.Chosen, add.From, add.Least)
-		for line := range strings.Lines(add.Difference.Table()) {
-			a.say("  %s", strings.TrimSuffix(line, "\n"))
+	if err != nil {
+		return err
+	}
+	r.print(a)
+	a.say("%s: %s and %s read, %s", res.Registry.Name, count(res.Modules, "module"), count(res.Versions, "version"), count(diags.Errors(), "problem"))
+	if e != nil {
+		if err := a.tellPull(ctx, e, number, r); err != nil {
+			return err
 		}
 	}
+	return r.exit()
 }
 
 // checkNested wires the modules that are pipelines, as a run would.

@@ -18,18 +18,21 @@ const module = "github.com/modyard/modyard/"
 // house says which packages of ours each package may import; what is not
 // listed may import none.
 var house = map[string][]string{
-	"cmd/modyard":        {"schema", "registry", "registry/attest", "registry/git", "registry/oci", "registry/snapshot", "registry/wheels", "runner", "runner/local", "runner/store"},
-	"registry":           {"schema", "registry/git", "registry/snapshot"},
-	"registry/snapshot":  {"schema", "registry/git"},
-	"registry/git":       {},
-	"registry/wheels":    {"registry/snapshot"},
-	"registry/attest":    {"schema"},
-	"registry/oci":       {"schema", "registry/attest", "registry/snapshot"},
-	"runner":             {"schema", "registry/snapshot", "runner/store"},
-	"runner/store":       {"schema", "registry/snapshot"},
-	"runner/local":       {"schema", "registry/snapshot", "runner", "runner/store"},
-	"runner/conformance": {"schema", "registry/snapshot", "runner", "runner/store"},
-	"schema":             {},
+	"cmd/modyard":       {"schema", "registry", "registry/attest", "registry/git", "registry/github", "registry/oci", "registry/snapshot", "registry/wheels", "runner", "runner/local", "runner/store"},
+	"registry":          {"schema", "registry/git", "registry/snapshot"},
+	"registry/snapshot": {"schema", "registry/git"},
+	"registry/git":      {},
+	"registry/wheels":   {"registry/snapshot"},
+	"registry/github":   {"registry/git", "registry/snapshot"},
+	// A fake server for tests.
+	"registry/github/githubtest": {},
+	"registry/attest":            {"schema"},
+	"registry/oci":               {"schema", "registry/attest", "registry/snapshot"},
+	"runner":                     {"schema", "registry/snapshot", "runner/store"},
+	"runner/store":               {"schema", "registry/snapshot"},
+	"runner/local":               {"schema", "registry/snapshot", "runner", "runner/store"},
+	"runner/conformance":         {"schema", "registry/snapshot", "runner", "runner/store"},
+	"schema":                     {},
 }
 
 // owners are the only packages that import a library that carries weight.
@@ -43,6 +46,7 @@ var owners = map[string][]string{
 	"github.com/sigstore/sigstore-go":          {"registry/attest"},
 	"github.com/klauspost/pgzip":               {"registry/oci"},
 	"github.com/google/go-github/v60":          {"registry/github"},
+	"github.com/getkin/kin-openapi":            {"registry/github/githubtest"},
 	"github.com/bmatcuk/doublestar/v4":         {"registry/snapshot"},
 	"github.com/agnivade/levenshtein":          {"schema"},
 }

@@ -57,7 +57,7 @@ func (a *app) init(ctx context.Context, dir, name string) error {
 	}
 	fill := strings.NewReplacer("NAME", name, "CREATED", time.Now().UTC().Format(time.RFC3339),
 		"# registry schema\n", schema.EditorComment(schema.KindRegistry), "# module schema\n", schema.EditorComment(schema.KindModule),
-		"# version schema\n", schema.EditorComment(schema.KindModuleVersion), "# pipeline schema\n", schema.EditorComment(schema.KindPipeline))
+		"# version schema\n", schema.EditorComment(schema.KindModuleVersion), "# pipeline schema\n", schema.EditorComment(schema.KindPipeline), "# test schema\n", schema.EditorComment(schema.KindModuleTest))
 	var wrote []string
 	err = fs.WalkDir(template, "template", func(p string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {

@@ -73,8 +73,8 @@ func (a *app) listCmd() *cobra.Command {
 		Use:   "list",
 		Short: "List the modules of a registry",
 		Args:  cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			r, err := f.open()
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			r, err := f.read(cmd.Context(), a)
 			if err != nil {
 				return err
 			}
@@ -85,7 +85,7 @@ func (a *app) listCmd() *cobra.Command {
 			return a.printRows(rows, asJSON)
 		},
 	}
-	f.register(cmd)
+	f.registerRead(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "write JSON")
 	return cmd
 }
@@ -102,8 +102,8 @@ func (a *app) searchCmd() *cobra.Command {
 			}
 			return nil
 		},
-		RunE: func(_ *cobra.Command, args []string) error {
-			r, err := f.open()
+		RunE: func(cmd *cobra.Command, args []string) error {
+			r, err := f.read(cmd.Context(), a)
 			if err != nil {
 				return err
 			}
@@ -119,7 +119,7 @@ func (a *app) searchCmd() *cobra.Command {
 			return a.printRows(found, asJSON)
 		},
 	}
-	f.register(cmd)
+	f.registerRead(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "write JSON")
 	return cmd
 }
@@ -196,7 +196,7 @@ func (a *app) showCmd() *cobra.Command {
 			if ref, ok := strings.CutPrefix(args[0], "oci://"); ok {
 				return a.showImage(cmd.Context(), ref, asJSON)
 			}
-			r, err := f.open()
+			r, err := f.read(cmd.Context(), a)
 			if err != nil {
 				return err
 			}
@@ -214,7 +214,7 @@ func (a *app) showCmd() *cobra.Command {
 			return a.showVersion(r, mod, p, m)
 		},
 	}
-	f.register(cmd)
+	f.registerRead(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "write JSON")
 	return cmd
 }
@@ -322,8 +322,8 @@ func (a *app) diffCmd() *cobra.Command {
 		Use:   "diff MODULE A B",
 		Short: "Tell what changed between two versions, and the bump it needs",
 		Args:  argCount(3, 3, "a module and two versions"),
-		RunE: func(_ *cobra.Command, args []string) error {
-			r, err := f.open()
+		RunE: func(cmd *cobra.Command, args []string) error {
+			r, err := f.read(cmd.Context(), a)
 			if err != nil {
 				return err
 			}
@@ -345,7 +345,7 @@ func (a *app) diffCmd() *cobra.Command {
 			return nil
 		},
 	}
-	f.register(cmd)
+	f.registerRead(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "write JSON")
 	return cmd
 }

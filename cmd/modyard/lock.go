@@ -80,10 +80,12 @@ func (a *app) lock(ctx context.Context, file string, f *planFlags) error {
 	}
 	for _, e := range p.pipeline.Registries {
 		if reg, ok := p.resolver.set.Registries[e.Name]; ok {
-			if repo, err := git.Open(ctx, reg.Dir); err == nil {
-				if commit, err := repo.Commit(ctx, "HEAD"); err == nil {
-					lock.Registries = append(lock.Registries, schema.Entry[string]{Name: e.Name, Value: commit})
-				}
+			commit := reg.Commit
+			if repo, err := git.Open(ctx, reg.Dir); commit == "" && err == nil {
+				commit, _ = repo.Commit(ctx, "HEAD")
+			}
+			if commit != "" {
+				lock.Registries = append(lock.Registries, schema.Entry[string]{Name: e.Name, Value: commit})
 			}
 		}
 	}

@@ -41,45 +41,45 @@ type ociStore struct {
 }
 
 // sharing reads the address of a store: oci://HOST/REPO, with its policy.
-func (a *app) sharing(address string) (*store.Sharing, string, error) {
+func (a *app) sharing(address string) (*store.Sharing, error) {
 	rest, _ := strings.CutPrefix(address, "oci://")
 	repository, query, _ := strings.Cut(rest, "?")
 	q, err := url.ParseQuery(query)
 	if err != nil {
-		return nil, "", usagef("the store %q has a query that cannot be read", address)
+		return nil, usagef("the store %q has a query that cannot be read", address)
 	}
 	known := []string{"accept", "identity", "sign", "unsigned", "host", "read-only", "local"}
 	for k := range q {
 		if !slices.Contains(known, k) {
-			return nil, "", &usageError{fmt.Errorf("the store %q has the unknown setting %q", address, k), cmpOr(schema.DidYouMean(k, known), "modyard run --help")}
+			return nil, &usageError{fmt.Errorf("the store %q has the unknown setting %q", address, k), cmpOr(schema.DidYouMean(k, known), "modyard run --help")}
 		}
 	}
 	yes := func(k string) bool { return q.Get(k) == "yes" }
 	s := &ociStore{repository: repository, unsigned: yes("unsigned"), inline: map[schema.Digest][]byte{}}
 	if s.client, err = a.client(); err != nil {
-		return nil, "", err
+		return nil, err
 	}
 	var identities []attest.Identity
 	for _, id := range q["identity"] {
 		issuer, subject, ok := strings.Cut(id, "=")
 		if !ok {
-			return nil, "", usagef("the store %q: identity %q is not ISSUER=SUBJECT", address, id)
+			return nil, usagef("the store %q: identity %q is not ISSUER=SUBJECT", address, id)
 		}
 		identities = append(identities, attest.Identity{Issuer: issuer, Subject: subject})
 	}
 	if s.verifier, err = a.verifier(nil, q["accept"], identities...); err != nil {
-		return nil, "", err
+		return nil, err
 	}
 	if s.signer, err = a.signer(q.Get("sign")); err != nil {
-		return nil, "", err
+		return nil, err
 	}
 	if !s.verifier.Any() && !s.unsigned {
-		return nil, "", &hinted{fmt.Sprintf("the store %q does not say whose results are accepted", address), "add ?accept=KEY.pub or ?identity=ISSUER=SUBJECT; or ?unsigned=yes to trust whoever may write there"}
+		return nil, &hinted{fmt.Sprintf("the store %q does not say whose results are accepted", address), "add ?accept=KEY.pub or ?identity=ISSUER=SUBJECT; or ?unsigned=yes to trust whoever may write there"}
 	}
 	sh := &store.Sharing{Remote: s, Host: yes("host"), ReadOnly: yes("read-only"), Warn: func(err error) {
 		a.say("warning: results are no longer shared: %v", err)
 	}}
-	return sh, q.Get("local"), nil
+	return sh, nil
 }
 
 func tagOf(key schema.Digest) string { return key.Hex() }

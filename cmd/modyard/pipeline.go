@@ -36,7 +36,7 @@ func (f *planFlags) register(cmd *cobra.Command) {
 	fl.StringArrayVar(&f.inputs, "input", nil, "give an input of the pipeline: `NAME=PATH`")
 	fl.BoolVar(&f.locked, "locked", false, "refuse a step that the lock does not have as it is")
 	fl.BoolVar(&f.allowDisabled, "allow-disabled", false, "let a step that names a disabled version have it")
-	fl.StringVar(&f.registry, "registry", "", "the registry of a module that is run by name (default: the one around this folder)")
+	fl.StringVar(&f.registry, "registry", "", "the registry of a module that is run by name: a folder, github.com/OWNER/REPO@REF or a git URL (default: the one around this folder)")
 }
 
 // planned is a pipeline with its plan and what it was made from.
@@ -64,9 +64,9 @@ func (a *app) plan(ctx context.Context, target string, f *planFlags) (*planned, 
 	}
 	opt := runner.PlanOptions{Dir: filepath.Dir(target), Params: params, Inputs: inputs, Env: a.lookup, Fetcher: fetcher, Unbound: f.unbound}
 	if isFile(target) {
-		err = p.readFile(a, target, f)
+		err = p.readFile(ctx, a, target, f)
 	} else {
-		err = p.readModule(a, target, f)
+		err = p.readModule(ctx, a, target, f)
 		opt.Dir = "."
 	}
 	if err != nil {
@@ -121,22 +121,26 @@ func fileExists(path string) bool {
 	return err == nil
 }
 
-func (p *planned) readFile(a *app, file string, f *planFlags) error {
+func (p *planned) readFile(ctx context.Context, a *app, file string, f *planFlags) error {
 	pipeline, err := loadPipeline(file)
 	if err != nil {
 		return err
 	}
 	p.pipeline = pipeline
-	if p.resolver, err = a.openRegistries(pipeline.Registries, filepath.Dir(file)); err != nil {
-		return err
-	}
-	set := p.resolver.set
-	set.Locked = f.locked
 	if !f.noLock {
 		if p.lock, err = loadLock(lockFile(file)); err != nil {
 			return err
 		}
 	}
+	var pins schema.Map[string]
+	if p.lock != nil && len(f.upgrade) == 0 && holds(p.lock, pipeline) {
+		pins = p.lock.Registries
+	}
+	if p.resolver, err = a.openRegistries(ctx, pipeline.Registries, pins, filepath.Dir(file)); err != nil {
+		return err
+	}
+	set := p.resolver.set
+	set.Locked = f.locked
 	if p.lock == nil && f.locked {
 		return &hinted{fmt.Sprintf("there is no lock %s", lockFile(file)), "modyard lock " + file}
 	}
@@ -147,9 +151,24 @@ func (p *planned) readFile(a *app, file string, f *planFlags) error {
 	return nil
 }
 
+// holds reports whether a lock has every step as it is: then nothing has to be
+// picked, and remote registries are read at the commits that it names.
+func holds(l *schema.Lock, p *schema.Pipeline) bool {
+	for _, s := range p.Steps {
+		if s.Value.Module.Value == "" {
+			continue
+		}
+		ref, err := schema.ParseStepRef(s.Value.Module.Value)
+		if locked, ok := l.Steps.Get(s.Name); err != nil || !ok || locked.Module.Value != ref.String() {
+			return false
+		}
+	}
+	return true
+}
+
 // readModule makes a pipeline of one step: the module, its interface as the
 // pipeline's.
-func (p *planned) readModule(a *app, target string, f *planFlags) error {
+func (p *planned) readModule(ctx context.Context, a *app, target string, f *planFlags) error {
 	ref, err := schema.ParseModuleRef(target)
 	if err != nil {
 		return &usageError{fmt.Errorf("%q is neither a pipeline's file nor a module's name", target), "modyard run PIPELINE.yaml, or modyard run MODULE@VERSION in a registry"}
@@ -160,7 +179,7 @@ func (p *planned) readModule(a *app, target string, f *planFlags) error {
 			return err
 		}
 	}
-	reg, err := loadRegistry(dir)
+	reg, err := a.readRegistry(ctx, dir)
 	if err != nil {
 		return err
 	}
@@ -297,6 +316,29 @@ type registryFlag struct{ dir string }
 
 func (f *registryFlag) register(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.dir, "registry", "", "the registry's folder (default: the one around this folder)")
+}
+
+// registerRead is for commands that read alone, from anywhere.
+func (f *registryFlag) registerRead(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.dir, "registry", "", "the registry: a folder, github.com/OWNER/REPO@REF or a git URL (default: the one around this folder)")
+}
+
+// read opens the registry, wherever it is.
+func (f *registryFlag) read(ctx context.Context, a *app) (*registry.Registry, error) {
+	if f.dir == "" {
+		return f.open()
+	}
+	return a.readRegistry(ctx, f.dir)
+}
+
+// readRegistry opens a registry at a location, whose own manifest has no
+// errors.
+func (a *app) readRegistry(ctx context.Context, location string) (*registry.Registry, error) {
+	r, diags, err := a.openRegistry(ctx, location, "", ".")
+	if err != nil {
+		return nil, err
+	}
+	return r, diags.Err()
 }
 
 func (f *registryFlag) open() (*registry.Registry, error) {

@@ -28,7 +28,7 @@ digest that was reviewed.
 	fl := cmd.Flags()
 	fl.BoolVar(&f.locked, "locked", false, "refuse a step that the lock does not have as it is")
 	fl.BoolVar(&f.allowDisabled, "allow-disabled", false, "let a step that names a disabled version have it")
-	fl.StringVar(&f.registry, "registry", "", "the registry of a module that is named (default: the one around this folder)")
+	fl.StringVar(&f.registry, "registry", "", "the registry of a module that is named: a folder, github.com/OWNER/REPO@REF or a git URL (default: the one around this folder)")
 	return cmd
 }
 

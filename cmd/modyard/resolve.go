@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 
 	"github.com/modyard/modyard/registry"
@@ -44,11 +43,13 @@ func (a *app) resolver(registries map[string]*registry.Registry) *resolver {
 	}
 }
 
-// openRegistries opens the registries that a pipeline names.
-func (a *app) openRegistries(named schema.Map[schema.Text], dir string) (*resolver, error) {
+// openRegistries opens the registries that a pipeline names; pins are the
+// commits to read remote ones at.
+func (a *app) openRegistries(ctx context.Context, named schema.Map[schema.Text], pins schema.Map[string], dir string) (*resolver, error) {
 	r := a.resolver(map[string]*registry.Registry{})
 	for _, e := range named {
-		reg, diags, err := openRegistry(e.Value.Value, dir)
+		pin, _ := pins.Get(e.Name)
+		reg, diags, err := a.openRegistry(ctx, e.Value.Value, pin, dir)
 		switch {
 		case err != nil:
 			var re *runner.ResolveError
@@ -65,11 +66,17 @@ func (a *app) openRegistries(named schema.Map[schema.Text], dir string) (*resolv
 	return r, nil
 }
 
-// openRegistry opens the registry at a location: a folder on this disk,
-// relative to dir.
-func openRegistry(location, dir string) (*registry.Registry, schema.Diagnostics, error) {
-	if remote(location) {
-		return nil, nil, &runner.ResolveError{Rule: schema.RuleUnsupported, Message: fmt.Sprintf("the registry %q is remote, which is not read yet", location), Hint: "clone it, and name the folder"}
+// openRegistry opens the registry at a location: on GitHub, in another git
+// repository, or a folder on this disk, relative to dir. Pin is the commit to
+// read a remote one at, or "".
+func (a *app) openRegistry(ctx context.Context, location, pin, dir string) (*registry.Registry, schema.Diagnostics, error) {
+	p, err := a.parsePlace(location)
+	if err != nil {
+		return nil, nil, err
+	}
+	if p != nil {
+		p.ref = cmpOr(pin, p.ref)
+		return a.openPlace(ctx, p, location)
 	}
 	path := filepath.FromSlash(location)
 	if !filepath.IsAbs(path) {
@@ -83,10 +90,6 @@ func openRegistry(location, dir string) (*registry.Registry, schema.Diagnostics,
 		reg.Dir = path
 	}
 	return reg, diags, err
-}
-
-func remote(location string) bool {
-	return strings.Contains(location, "://") || strings.HasPrefix(location, "github.com/") || strings.HasPrefix(location, "git@")
 }
 
 // Resolve finds the version that a step asks for.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -70,25 +71,49 @@ func (a *app) storeFlag(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&a.store, "store", "", "the `DIR` that keeps results, or oci://HOST/REPO?accept=KEY.pub, which shares them (default: $MODYARD_STORE, or modyard in the user's cache folder)")
 }
 
-// openStore opens the store: flag over environment over default.
-func (a *app) openStore(ctx context.Context) (*store.Store, error) {
-	dir := a.store
-	if dir == "" {
-		dir, _ = a.lookup("MODYARD_STORE")
+// storeAddress is what names the store: flag over environment; "" is the
+// default.
+func (a *app) storeAddress() string {
+	if a.store != "" {
+		return a.store
 	}
-	var sh *store.Sharing
+	address, _ := a.lookup("MODYARD_STORE")
+	return address
+}
+
+// storeDir is the store's folder on this disk.
+func (a *app) storeDir() (string, error) {
+	dir := a.storeAddress()
 	if strings.HasPrefix(dir, "oci://") {
+		_, query, _ := strings.Cut(dir, "?")
+		q, err := url.ParseQuery(query)
+		if err != nil {
+			return "", usagef("the store %q has a query that cannot be read", dir)
+		}
+		dir = q.Get("local")
+	}
+	if dir != "" {
+		return dir, nil
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("cannot find a folder for results: %w; name one: --store DIR", err)
+	}
+	return filepath.Join(cache, "modyard"), nil
+}
+
+// openStore opens the store.
+func (a *app) openStore(ctx context.Context) (*store.Store, error) {
+	var sh *store.Sharing
+	if address := a.storeAddress(); strings.HasPrefix(address, "oci://") {
 		var err error
-		if sh, dir, err = a.sharing(dir); err != nil {
+		if sh, err = a.sharing(address); err != nil {
 			return nil, err
 		}
 	}
-	if dir == "" {
-		cache, err := os.UserCacheDir()
-		if err != nil {
-			return nil, fmt.Errorf("cannot find a folder for results: %w; name one: --store DIR", err)
-		}
-		dir = filepath.Join(cache, "modyard")
+	dir, err := a.storeDir()
+	if err != nil {
+		return nil, err
 	}
 	st, err := store.Open(ctx, dir)
 	if err == nil && sh != nil && !a.offline {

@@ -34,7 +34,7 @@ image by its address is compared with itself, and with --key or --identity.
 		Args: oneArg("a module or an image"),
 		RunE: func(cmd *cobra.Command, args []string) error { return a.verify(cmd.Context(), args[0], o) },
 	}
-	o.register(cmd)
+	o.registerRead(cmd)
 	f := cmd.Flags()
 	f.StringArrayVar(&o.keys, "key", nil, "one who may sign: the public key in `FILE`")
 	f.StringArrayVar(&o.identities, "identity", nil, "one who may sign without a key: `ISSUER=SUBJECT`, the subject a regular expression")
@@ -52,7 +52,7 @@ func (a *app) verify(ctx context.Context, target string, o *verifyOptions) error
 	var want []byte
 	required := len(o.keys)+len(o.identities) > 0
 	if !direct {
-		if reg, err = o.open(); err != nil {
+		if reg, err = o.read(ctx, a); err != nil {
 			return err
 		}
 		picked, _, err := pickArg(reg, target)

@@ -1,0 +1,164 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/sethvargo/go-githubactions"
+
+	"github.com/modyard/modyard/registry/git"
+	"github.com/modyard/modyard/registry/github"
+)
+
+// event is what GitHub Actions says of what happened; only what is used of it.
+// Every text in it may be an attacker's.
+type event struct {
+	PullRequest *struct {
+		Number int `json:"number"`
+		Base   struct {
+			SHA string `json:"sha"`
+		} `json:"base"`
+		Head struct {
+			SHA string `json:"sha"`
+		} `json:"head"`
+	} `json:"pull_request"`
+	WorkflowRun *struct {
+		HeadSHA        string `json:"head_sha"`
+		HeadBranch     string `json:"head_branch"`
+		HeadRepository struct {
+			Owner struct {
+				Login string `json:"login"`
+			} `json:"owner"`
+		} `json:"head_repository"`
+	} `json:"workflow_run"`
+	Repository struct {
+		FullName      string `json:"full_name"`
+		DefaultBranch string `json:"default_branch"`
+	} `json:"repository"`
+	Ref    string `json:"ref"`
+	Before string `json:"before"`
+	After  string `json:"after"`
+}
+
+// maxEvent bounds an event, in bytes.
+const maxEvent = 25 << 20
+
+func readEvent(file string) (*event, error) {
+	data, err := readManifest(file, maxEvent)
+	if err != nil {
+		return nil, err
+	}
+	e := &event{}
+	if err := json.Unmarshal(data, e); err != nil {
+		return nil, &hinted{fmt.Sprintf("%s is no event of GitHub: %v", file, err), "GitHub Actions writes it to $GITHUB_EVENT_PATH"}
+	}
+	return e, nil
+}
+
+// repo is the repository that the event is of.
+func (e *event) repo() (github.Repo, bool) {
+	owner, name, ok := strings.Cut(e.Repository.FullName, "/")
+	return github.Repo{Owner: owner, Name: name}, ok && owner != "" && name != ""
+}
+
+// noCommit is how GitHub writes that there is none.
+const noCommit = "0000000000000000000000000000000000000000"
+
+// pullOf finds the pull request that an event is about: its number and the commit
+// of its base; 0 when it is about none.
+func (a *app) pullOf(ctx context.Context, e *event) (number int, base string, err error) {
+	if e.PullRequest != nil {
+		return e.PullRequest.Number, e.PullRequest.Base.SHA, nil
+	}
+	if e.WorkflowRun == nil {
+		return 0, e.Before, nil
+	}
+	repo, ok := e.repo()
+	if !ok {
+		return 0, "", nil
+	}
+	c, err := a.github(ctx, a.actionsHost())
+	if err != nil {
+		return 0, "", err
+	}
+	run := e.WorkflowRun
+	return c.FindPull(ctx, repo, run.HeadRepository.Owner.Login, run.HeadBranch, run.HeadSHA)
+}
+
+// forkPoint is where the working tree parted from the base.
+func forkPoint(ctx context.Context, dir, base string) (string, error) {
+	repo, err := git.Open(ctx, dir)
+	if err != nil {
+		return "", err
+	}
+	if _, err := repo.Commit(ctx, base); err != nil {
+		return "", &hinted{fmt.Sprintf("the commit %.12s of the base is not in this clone", base), "check out with fetch-depth: 0 and filter: blob:none"}
+	}
+	out, err := repo.Output(ctx, "merge-base", base, "HEAD")
+	if err != nil {
+		if ctx.Err() != nil {
+			return "", context.Cause(ctx)
+		}
+		return "", &hinted{fmt.Sprintf("there is no common history of %.12s and what is checked out", base), "check out with fetch-depth: 0 and filter: blob:none"}
+	}
+	return strings.TrimSpace(string(out)), nil
+}
+
+// actions writes for GitHub Actions: job summary and outputs.
+func (a *app) actions() *githubactions.Action {
+	return githubactions.New(githubactions.WithWriter(a.out), githubactions.WithGetenv(func(name string) string {
+		v, _ := a.lookup(name)
+		return v
+	}))
+}
+
+// setOutput sets an output of the step, where there is one.
+func (a *app) setOutput(name, value string) {
+	if file, _ := a.lookup("GITHUB_OUTPUT"); file != "" {
+		a.actions().SetOutput(name, value)
+	}
+}
+
+// summarize adds to the job's summary, where there is one.
+func (a *app) summarize(markdown string) {
+	if file, _ := a.lookup("GITHUB_STEP_SUMMARY"); file != "" {
+		a.actions().AddStepSummary(markdown)
+	}
+}
+
+// marker is in the one comment that a check writes.
+const marker = "<!-- modyard check: this comment is edited in place -->"
+
+// tellPull says what a check has found where the reviewers of a pull request
+// look: in the job's summary, and in one comment where the token may write.
+func (a *app) tellPull(ctx context.Context, e *event, number int, r *review) error {
+	text := r.markdown()
+	a.summarize(text)
+	a.setOutput("verdict", r.Verdict)
+	var names []string
+	for _, v := range r.Versions {
+		names = append(names, v.Module+"@"+v.Version)
+	}
+	a.setOutput("versions", strings.Join(names, " "))
+	repo, ok := e.repo()
+	if number == 0 || !ok {
+		return nil
+	}
+	c, err := a.github(ctx, a.actionsHost())
+	if err != nil {
+		return err
+	}
+	where, err := c.Comment(ctx, repo, number, marker, text)
+	switch {
+	case errors.Is(err, github.ErrReadOnly), errors.Is(err, github.ErrOffline):
+		a.say("note: no comment, since the token may not write; the job's summary has the report")
+		return nil
+	case err != nil:
+		return err
+	}
+	a.say("comment: %s", where)
+	return nil
+}

@@ -1,0 +1,189 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/modyard/modyard/registry"
+	"github.com/modyard/modyard/registry/git"
+	"github.com/modyard/modyard/registry/github"
+	"github.com/modyard/modyard/registry/snapshot"
+	"github.com/modyard/modyard/runner"
+	"github.com/modyard/modyard/schema"
+)
+
+// place is where a registry is that is not a folder on this disk.
+type place struct {
+	host, owner, name, folder string // on GitHub
+	url                       string // any other git repository
+	ref                       string // a branch, a tag or a commit; "" for the default branch
+}
+
+// parsePlace reads HOST/OWNER/REPO[/FOLDER][@REF] of a GitHub server, or a git
+// URL with or without @REF. It is nil for a folder on this disk.
+func (a *app) parsePlace(location string) (*place, error) {
+	at := 0 // where the path begins
+	if scheme, rest, ok := strings.Cut(location, "://"); ok {
+		slash := strings.IndexByte(rest, '/')
+		if slash < 0 {
+			return nil, usagef("%q is no address of a repository", location)
+		}
+		at = len(scheme) + len("://") + slash
+	} else if strings.HasPrefix(location, "git@") {
+		at = len("git@")
+	}
+	address, ref, hasRef := strings.Cut(location[at:], "@")
+	if hasRef && ref == "" {
+		return nil, usagef("%q ends with @; name a branch, a tag or a commit", location)
+	}
+	if at > 0 {
+		return &place{url: location[:at] + address, ref: ref}, nil
+	}
+	elem := strings.Split(strings.TrimSuffix(address, "/"), "/")
+	if !a.isGitHub(elem[0]) {
+		return nil, nil
+	}
+	if len(elem) < 3 || elem[1] == "" || elem[2] == "" {
+		return nil, usagef("%q is no registry: write %s/OWNER/REPO@REF", location, elem[0])
+	}
+	return &place{host: elem[0], owner: elem[1], name: strings.TrimSuffix(elem[2], ".git"), folder: strings.Join(elem[3:], "/"), ref: ref}, nil
+}
+
+// isGitHub reports whether a host is a GitHub server: github.com, or the one
+// that gh or GitHub Actions name.
+func (a *app) isGitHub(host string) bool {
+	other, _ := a.lookup("GH_HOST")
+	return host == "github.com" || other != "" && host == other || host == a.actionsHost()
+}
+
+// actionsHost is the server that a workflow of GitHub Actions runs for.
+func (a *app) actionsHost() string {
+	server, _ := a.lookup("GITHUB_SERVER_URL")
+	if u, err := url.Parse(server); err == nil && u.Host != "" {
+		return u.Host
+	}
+	return "github.com"
+}
+
+// github speaks to a GitHub server; it is made once.
+func (a *app) github(ctx context.Context, host string) (*github.Client, error) {
+	if c, ok := a.hubs[host]; ok {
+		return c, nil
+	}
+	cache, err := a.remoteCache()
+	if err != nil {
+		return nil, err
+	}
+	opt := github.Options{Host: host, Cache: filepath.Join(cache, "github"), Offline: a.offline, Token: a.githubToken(ctx, host), UserAgent: "modyard/" + ourVersion(), Say: a.say}
+	if host == a.actionsHost() {
+		opt.API, _ = a.lookup("GITHUB_API_URL")
+	}
+	c, err := github.New(opt)
+	if err != nil {
+		return nil, err
+	}
+	if a.hubs == nil {
+		a.hubs = map[string]*github.Client{}
+	}
+	a.hubs[host] = c
+	return c, nil
+}
+
+// githubToken is what the environment or gh has for a host, in gh's order.
+func (a *app) githubToken(ctx context.Context, host string) string {
+	names := []string{"GH_TOKEN", "GITHUB_TOKEN"}
+	if host != "github.com" && host != a.actionsHost() {
+		names = []string{"GH_ENTERPRISE_TOKEN", "GITHUB_ENTERPRISE_TOKEN"}
+	}
+	for _, n := range names {
+		if t, _ := a.lookup(n); t != "" {
+			return t
+		}
+	}
+	if a.offline {
+		return ""
+	}
+	out, err := exec.CommandContext(ctx, "gh", "auth", "token", "--hostname", host).Output()
+	if err != nil {
+		return "" // gh is not there, or knows nobody
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// remoteCache is the folder for what is read of remote registries, beside the
+// store.
+func (a *app) remoteCache() (string, error) {
+	dir, err := a.storeDir()
+	return dir + "-registries", err
+}
+
+// checkout is a registry in a git repository that is not on GitHub.
+type checkout struct{ *git.Working }
+
+func (c *checkout) Folder(ctx context.Context, folder, commit string) (*snapshot.Tree, error) {
+	return snapshot.Commit(ctx, c.Repo, cmpOr(commit, c.Commit), folder)
+}
+
+func (c *checkout) Added(ctx context.Context, file string) (string, error) {
+	return snapshot.Added(ctx, c.Repo, c.Commit, file)
+}
+
+// openPlace opens a remote registry, at one commit.
+func (a *app) openPlace(ctx context.Context, p *place, location string) (*registry.Registry, schema.Diagnostics, error) {
+	reg, diags, err := a.readPlace(ctx, p, location)
+	if ctx.Err() != nil {
+		return nil, nil, context.Cause(ctx)
+	}
+	problem := func(hint string) error {
+		return &runner.ResolveError{Message: fmt.Sprintf("the registry %s: %v", location, err), Hint: hint}
+	}
+	pe, isGitHub := errors.AsType[*github.ProblemError](err)
+	switch {
+	case errors.Is(err, registry.ErrNoRegistry):
+		return nil, nil, &runner.ResolveError{Message: fmt.Sprintf("there is no registry in %s", location), Hint: "a registry has registry.yaml at its root; name its folder: HOST/OWNER/REPO/FOLDER@REF"}
+	case isGitHub && !pe.World:
+		return nil, nil, problem(pe.Hint)
+	case errors.Is(err, git.ErrNoRevision):
+		return nil, nil, problem("")
+	case err != nil:
+		return nil, nil, fmt.Errorf("the registry %s: %w", location, err)
+	}
+	return reg, diags, nil
+}
+
+func (a *app) readPlace(ctx context.Context, p *place, location string) (*registry.Registry, schema.Diagnostics, error) {
+	if p.url != "" {
+		cache, err := a.remoteCache()
+		if err != nil {
+			return nil, nil, err
+		}
+		w, err := git.Checkout(ctx, p.url, p.ref, filepath.Join(cache, "git"), a.offline)
+		if err != nil {
+			return nil, nil, err
+		}
+		reg, diags, err := registry.Open(os.DirFS(w.Dir), location)
+		if reg != nil {
+			reg.Elsewhere, reg.Commit = &checkout{w}, w.Commit
+		}
+		return reg, diags, err
+	}
+	c, err := a.github(ctx, p.host)
+	if err != nil {
+		return nil, nil, err
+	}
+	tree, err := c.At(ctx, github.Repo{Owner: p.owner, Name: p.name}, p.ref, p.folder)
+	if err != nil {
+		return nil, nil, err
+	}
+	reg, diags, err := registry.Open(tree, location)
+	if reg != nil {
+		reg.Elsewhere, reg.Commit = tree, tree.Commit
+	}
+	return reg, diags, err
+}

@@ -1,0 +1,265 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/modyard/modyard/registry"
+	"github.com/modyard/modyard/schema"
+)
+
+// The verdicts of a check against a base.
+const (
+	verdictGood     = "good"
+	verdictProblems = "problems"
+	verdictLook     = "look" // good, but a maintainer must look first
+)
+
+// review is what a check against a base says to those who review a change.
+type review struct {
+	Verdict     string             `json:"verdict"`
+	Diagnostics schema.Diagnostics `json:"diagnostics"`
+	Look        []registry.Reason  `json:"look"`
+	Versions    []newVersion       `json:"versions"`
+}
+
+// newVersion is a version that the base does not have.
+type newVersion struct {
+	Module   string                `json:"module"`
+	Version  string                `json:"version"`
+	From     string                `json:"from,omitempty"`
+	Least    registry.Bump         `json:"least"`
+	Chosen   registry.Bump         `json:"chosen"`
+	Changes  []registry.Change     `json:"changes"`
+	Source   []registry.FileChange `json:"source"` // files that differ, where both sources are here
+	Owners   []string              `json:"owners"`
+	Affected []use                 `json:"affected"`
+}
+
+// review judges what a check has found; diags are all problems.
+func (a *app) review(ctx context.Context, res *registry.Checked, diags schema.Diagnostics) (*review, error) {
+	r := &review{Verdict: verdictGood, Diagnostics: append(schema.Diagnostics{}, diags...), Look: append([]registry.Reason{}, res.Look...), Versions: []newVersion{}}
+	switch {
+	case diags.Errors() > 0:
+		r.Verdict = verdictProblems
+	case len(res.Look) > 0:
+		r.Verdict = verdictLook
+	}
+	for _, add := range res.Added {
+		v, err := a.addition(ctx, res.Registry, add, diags.Errors() == 0)
+		if err != nil {
+			return nil, err
+		}
+		r.Versions = append(r.Versions, v)
+	}
+	return r, nil
+}
+
+func (a *app) addition(ctx context.Context, reg *registry.Registry, add registry.Addition, good bool) (newVersion, error) {
+	v := newVersion{
+		Module: add.Module, Version: add.Version, From: add.From, Least: add.Least, Chosen: add.Chosen,
+		Changes: append([]registry.Change{}, add.Difference.Changes...), Source: []registry.FileChange{}, Owners: []string{}, Affected: []use{},
+	}
+	m, _, err := reg.Module(add.Module)
+	if err != nil {
+		return v, err
+	}
+	v.Owners = append(v.Owners, m.Owners...)
+	if !good {
+		return v, nil // what is affected by problems is of no interest
+	}
+	if from, ok := m.Version(add.From); ok && add.Before != nil && add.Before.Run != nil && add.Manifest.Run != nil {
+		if to, ok := m.Version(add.Version); ok && !sameSource(add.Before, add.Manifest) {
+			f, err := a.fetcher()
+			if err != nil {
+				return v, err
+			}
+			v.Source = append(v.Source, registry.SourceChanges(ctx, from, to, f)...)
+		}
+	}
+	affected, err := a.affected(ctx, reg.Dir, reg, add.Module, add.Version)
+	v.Affected = append(v.Affected, affected...)
+	return v, err
+}
+
+func sameSource(a, b *schema.ModuleVersion) bool {
+	return a.Snapshot != nil && b.Snapshot != nil && a.Snapshot.Digest == b.Snapshot.Digest && a.Snapshot.Digest != ""
+}
+
+// print tells a person at a terminal.
+func (r *review) print(a *app) {
+	for _, v := range r.Versions {
+		if v.From == "" {
+			a.say("new: %s@%s, the first version", v.Module, v.Version)
+		} else {
+			a.say("new: %s@%s, a %s step from %s; the least is %s", v.Module, v.Version, v.Chosen, v.From, v.Least)
+			for line := range strings.Lines(registry.Difference{Changes: v.Changes}.Table()) {
+				a.say("  %s", strings.TrimSuffix(line, "\n"))
+			}
+		}
+		for _, s := range v.Source {
+			a.say("  %s %s", s.How, s.Name)
+		}
+		for _, u := range v.Affected {
+			if u.Breaks != "" {
+				a.say("  breaks %s, step %q: %s", u.File, u.Step, u.Breaks)
+			} else {
+				a.say("  reaches %s, step %q", u.File, u.Step)
+			}
+		}
+	}
+	for _, l := range r.Look {
+		a.say("look: %s: %s", l.File, l.Text)
+	}
+	if r.Verdict == verdictLook {
+		a.say("a maintainer must look before anything of it runs")
+	}
+}
+
+func (r *review) exit() error {
+	switch r.Verdict {
+	case verdictProblems:
+		return exitCode(exitProblems)
+	case verdictLook:
+		return exitCode(exitLook)
+	}
+	return nil
+}
+
+// Bounds of a report; GitHub takes 65,536 characters in a comment.
+const (
+	maxReported = 50
+	maxReport   = 60_000
+)
+
+// markdown is the report for GitHub. All that comes from the change is written
+// so that nothing of it is more than text.
+func (r *review) markdown() string {
+	var b strings.Builder
+	title := map[string]string{
+		verdictGood: "good", verdictProblems: "there are problems",
+		verdictLook: "good, but a maintainer must look before anything of it runs",
+	}
+	fmt.Fprintf(&b, "### modyard: %s\n\n", title[r.Verdict])
+	if len(r.Look) > 0 {
+		b.WriteString("What a maintainer must look at:\n\n")
+		listSome(&b, r.Look, func(l registry.Reason) string { return "- " + code(l.File) + ": " + plain(l.Text) })
+	}
+	errs := slices.DeleteFunc(slices.Clone(r.Diagnostics), func(d schema.Diagnostic) bool { return d.Severity != schema.Error })
+	if len(errs) > 0 {
+		b.WriteString("| where | problem | hint |\n| --- | --- | --- |\n")
+		listSome(&b, errs, func(d schema.Diagnostic) string {
+			where := d.File
+			if d.Line > 0 {
+				where = fmt.Sprintf("%s:%d", d.File, d.Line)
+			}
+			return "| " + code(where) + " | " + plain(d.Message) + " (" + plain(string(d.Rule)) + ") | " + plain(d.Hint) + " |"
+		})
+	}
+	listSome(&b, r.Versions, newVersion.markdown)
+	if len(r.Versions) == 0 && len(errs) == 0 {
+		b.WriteString("No version is added.\n")
+	}
+	return cut(b.String())
+}
+
+func (v newVersion) markdown() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "#### %s\n\n", code(v.Module+"@"+v.Version))
+	if v.From == "" {
+		b.WriteString("The first version.\n\n")
+	} else {
+		fmt.Fprintf(&b, "A **%s** step from %s; the least that its changes need is **%s**.\n\n", v.Chosen, code(v.From), v.Least)
+	}
+	if len(v.Changes) > 0 {
+		b.WriteString("| what | change | before | after | needs |\n| --- | --- | --- | --- | --- |\n")
+		listSome(&b, v.Changes, func(c registry.Change) string {
+			needs := c.Bump.String()
+			if c.Bump == registry.Major {
+				needs = "**major**: breaks"
+			}
+			return "| " + code(c.Where) + " | " + plain(c.What) + " | " + code(c.Before) + " | " + code(c.After) + " | " + needs + " |"
+		})
+	}
+	if len(v.Source) > 0 {
+		b.WriteString("<details><summary>" + count(len(v.Source), "file") + " of the source</summary>\n\n")
+		listSome(&b, v.Source, func(s registry.FileChange) string { return "- " + s.How + " " + code(s.Name) })
+		b.WriteString("</details>\n\n")
+	}
+	if len(v.Owners) > 0 {
+		b.WriteString("Owners: ")
+		for i, o := range v.Owners {
+			if i > 0 {
+				b.WriteString(", ")
+			}
+			b.WriteString(code(o))
+		}
+		b.WriteString("\n\n")
+	}
+	if len(v.Affected) > 0 {
+		b.WriteString("Pipelines that would have it:\n\n")
+		listSome(&b, v.Affected, func(u use) string {
+			line := "- " + code(u.File) + ", step " + code(u.Step) + " (" + code(u.Module) + ")"
+			if u.Breaks != "" {
+				line += ": **breaks**: " + plain(u.Breaks)
+			}
+			return line
+		})
+	}
+	return strings.TrimSuffix(b.String(), "\n")
+}
+
+// listSome writes a line for each item, up to a bound, and an empty line.
+func listSome[T any](b *strings.Builder, list []T, text func(T) string) {
+	for i, item := range list {
+		if i == maxReported {
+			fmt.Fprintf(b, "\n…and %d more.\n", len(list)-i)
+			break
+		}
+		b.WriteString(text(item) + "\n")
+	}
+	if len(list) > 0 {
+		b.WriteString("\n")
+	}
+}
+
+// cut ends a report that is too long at a line.
+func cut(s string) string {
+	if len(s) <= maxReport {
+		return s
+	}
+	s = s[:maxReport]
+	return s[:strings.LastIndexByte(s, '\n')+1] + "\n…\n"
+}
+
+// plain writes text so that Markdown, HTML and GitHub's mentions and references
+// see nothing in it: every character that could mean something is a number.
+func plain(s string) string {
+	var b strings.Builder
+	for _, r := range strings.ToValidUTF8(s, "�") {
+		switch {
+		case r == '\n' || r == '\r' || r == '\t':
+			b.WriteByte(' ')
+		case r < 32 || r == 127 || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069:
+			b.WriteString("�") // controls, and those that turn the direction of text
+		case r == '@' || r == '#':
+			// Without the joiner GitHub would read a mention or a reference even so.
+			fmt.Fprintf(&b, "&#%d;&#8288;", r)
+		case r < 128 && strings.ContainsRune("\\`*_{}[]<>()+!|~&\"'$:%", r):
+			fmt.Fprintf(&b, "&#%d;", r)
+		default:
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}
+
+// code writes a name or a value in code style; "" stays "".
+func code(s string) string {
+	if s == "" {
+		return ""
+	}
+	return "<code>" + plain(s) + "</code>"
+}

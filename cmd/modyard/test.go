@@ -1,0 +1,479 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path"
+	"path/filepath"
+	"reflect"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/modyard/modyard/registry"
+	"github.com/modyard/modyard/registry/snapshot"
+	"github.com/modyard/modyard/runner"
+	"github.com/modyard/modyard/runner/local"
+	"github.com/modyard/modyard/runner/store"
+	"github.com/modyard/modyard/schema"
+)
+
+type testOptions struct {
+	registryFlag
+	since  string
+	asJSON bool
+}
+
+func (a *app) testCmd() *cobra.Command {
+	o := &testOptions{}
+	cmd := &cobra.Command{
+		Use:   "test [MODULE[@VERSION]]…",
+		Short: "Run the tests of modules",
+		Long: `Run the tests of modules, modules/NAME/tests/*.yaml: each runs a version with the
+inputs and params that it gives, and compares what comes out. Without arguments
+the newest version of every module is tested; a module by its name, its newest
+version. A test that ran before with the same code and data is reused.
+` + exitHelp,
+		Example: `  modyard test
+  modyard test train-model@2.1.0
+  modyard test --changed-since origin/main`,
+		RunE: func(cmd *cobra.Command, args []string) error { return a.test(cmd.Context(), args, o) },
+	}
+	o.register(cmd)
+	a.storeFlag(cmd)
+	f := cmd.Flags()
+	f.StringVar(&o.since, "changed-since", "", "test the versions that were added since the git revision `REF`, and the newest ones of modules whose tests were changed")
+	f.BoolVar(&o.asJSON, "json", false, "write JSON")
+	return cmd
+}
+
+// testResult is what became of one test of one version.
+type testResult struct {
+	Module   string   `json:"module"`
+	Version  string   `json:"version"`
+	Test     string   `json:"test"`
+	Good     bool     `json:"good"`
+	Reused   bool     `json:"reused"`
+	Seconds  float64  `json:"seconds"`
+	Problems []string `json:"problems"`
+	Log      string   `json:"log,omitempty"` // its last lines, of a failure that was not expected
+}
+
+func (a *app) test(ctx context.Context, args []string, o *testOptions) error {
+	reg, err := o.open()
+	if err != nil {
+		return err
+	}
+	versions, err := a.tested(ctx, reg, args, o)
+	if err != nil {
+		return err
+	}
+	st, err := a.openStore(ctx)
+	if err != nil {
+		return err
+	}
+	defer st.Close()
+	results, failed := []testResult{}, 0
+	for _, v := range versions {
+		m, _, err := reg.Module(v.Module())
+		if err != nil {
+			return err
+		}
+		tests, diags, err := m.Tests()
+		if err != nil {
+			return err
+		}
+		if diags.Err() != nil {
+			if err := a.diagnostics(diags); err != nil {
+				return err
+			}
+			return exitCode(exitProblems)
+		}
+		for _, t := range tests {
+			if !t.For(v) {
+				continue
+			}
+			r, err := a.runTest(ctx, reg, v, t, st)
+			if err != nil {
+				return err
+			}
+			results = append(results, r)
+			if !r.Good {
+				failed++
+			}
+			if !o.asJSON {
+				a.printTest(r)
+			}
+		}
+	}
+	if o.asJSON {
+		if err := a.json(results); err != nil {
+			return err
+		}
+	}
+	a.say("%s, %d failed", count(len(results), "test"), failed)
+	if failed > 0 {
+		return exitCode(exitProblems)
+	}
+	return nil
+}
+
+func (a *app) printTest(r testResult) {
+	state, took := "ok  ", fmt.Sprintf("%.1fs", r.Seconds)
+	if r.Reused {
+		took = "reused"
+	}
+	if !r.Good {
+		state = "FAIL"
+	}
+	fmt.Fprintf(a.out, "%s  %s@%s  %s  %s\n", state, r.Module, r.Version, r.Test, took)
+	for _, p := range r.Problems {
+		fmt.Fprintf(a.out, "      %s\n", p)
+	}
+	for line := range strings.Lines(r.Log) {
+		fmt.Fprintf(a.out, "      | %s\n", strings.TrimRight(line, "\n"))
+	}
+}
+
+// tested lists the versions to test.
+func (a *app) tested(ctx context.Context, reg *registry.Registry, args []string, o *testOptions) ([]*registry.Version, error) {
+	var out []*registry.Version
+	newest := func(name string) error {
+		m, _, err := reg.Module(name)
+		if err != nil {
+			return err
+		}
+		if len(m.Versions) > 0 {
+			out = append(out, m.Versions[len(m.Versions)-1])
+		}
+		return nil
+	}
+	switch {
+	case o.since != "" && len(args) > 0:
+		return nil, usagef("name modules, or give --changed-since REF")
+	case o.since != "":
+		res, err := registry.Check(ctx, reg.Dir, registry.CheckOptions{Base: o.since})
+		if err != nil {
+			return nil, err
+		}
+		added := map[string]bool{}
+		for _, add := range res.Added {
+			m, _, err := reg.Module(add.Module)
+			if err != nil {
+				return nil, err
+			}
+			if v, ok := m.Version(add.Version); ok {
+				out = append(out, v)
+				added[add.Module] = true
+			}
+		}
+		for _, name := range res.Tested {
+			if !added[name] {
+				if err := newest(name); err != nil {
+					return nil, err
+				}
+			}
+		}
+		return out, nil
+	case len(args) == 0:
+		for _, name := range reg.Names() {
+			if err := newest(name); err != nil {
+				return nil, err
+			}
+		}
+		return out, nil
+	}
+	for _, arg := range args {
+		ref, err := schema.ParseModuleRef(arg)
+		if err != nil {
+			return nil, usagef("%w", err)
+		}
+		if ref.Selector == "" {
+			if err := newest(ref.Name); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		p, _, err := pickArg(reg, arg)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, p.Version)
+	}
+	return out, nil
+}
+
+// runTest runs a version as a test says, and compares.
+func (a *app) runTest(ctx context.Context, reg *registry.Registry, v *registry.Version, t *registry.Test, st *store.Store) (testResult, error) {
+	r := testResult{Module: v.Module(), Version: v.String(), Test: t.Name, Problems: []string{}}
+	m, diags, err := v.Manifest()
+	if err == nil {
+		err = diags.Err()
+	}
+	if err != nil {
+		return r, err
+	}
+	dir := filepath.Join(reg.Dir, filepath.FromSlash(path.Dir(t.Path)))
+	rec, out, err := a.execute(ctx, reg, m, t, dir, st)
+	if out != "" {
+		defer os.RemoveAll(out)
+	}
+	var problems *schema.ProblemsError
+	switch {
+	case errors.As(err, &problems):
+		for _, d := range problems.Diagnostics {
+			r.Problems = append(r.Problems, d.Message)
+		}
+		return r, nil
+	case err != nil:
+		return r, err
+	}
+	r.Seconds = rec.Seconds()
+	exit, reused := 0, true
+	for _, s := range rec.Steps {
+		reused = reused && s.State == runner.Reused
+		if s.State != runner.Failed {
+			continue
+		}
+		if exit = s.ExitCode; exit == 0 || exit != t.Exit {
+			r.Problems = append(r.Problems, s.Error)
+			r.Log = lastLines(filepath.Join(rec.Dir(), s.Log))
+		}
+	}
+	r.Reused = reused
+	switch {
+	case len(r.Problems) > 0:
+	case exit != t.Exit:
+		r.Problems = append(r.Problems, fmt.Sprintf("the command ended with exit code %d, not %d", exit, t.Exit))
+	case exit == 0:
+		if err := rec.Export(st, filepath.Join(out, "outputs")); err != nil {
+			return r, err
+		}
+		for _, e := range t.Outputs {
+			r.Problems = append(r.Problems, compareOutput(ctx, rec, e.Name, e.Value, filepath.Join(out, "outputs"), dir)...)
+		}
+	}
+	r.Good = len(r.Problems) == 0
+	return r, nil
+}
+
+// execute runs a version with what a test gives it. The folder is to be
+// removed: it has the run's record.
+func (a *app) execute(ctx context.Context, reg *registry.Registry, m *schema.ModuleVersion, t *registry.Test, dir string, st *store.Store) (rec *runner.Record, out string, err error) {
+	ref := schema.ModuleRef{Registry: reg.Name, Name: m.Module.Value, Selector: m.Version.Value}
+	p := onePipeline(ref, m)
+	p.Params, p.Steps[0].Value.Params = nil, nil
+	for _, e := range t.Params {
+		p.Steps[0].Value.Params = append(p.Steps[0].Value.Params, schema.Entry[schema.Arg]{Name: e.Name, Value: schema.Arg{Value: e.Value}})
+	}
+	f, err := a.fetcher()
+	if err != nil {
+		return nil, "", err
+	}
+	opt := runner.PlanOptions{Dir: dir, Inputs: map[string]string{}, Env: a.lookup, Fetcher: f}
+	for _, in := range t.Inputs {
+		opt.Inputs[in.Name] = filepath.Join(dir, filepath.FromSlash(in.Value.Value))
+	}
+	res := a.resolver(map[string]*registry.Registry{reg.Name: reg})
+	res.set.AllowDisabled = true
+	plan, diags, err := runner.NewPlan(ctx, p, res, opt)
+	if err == nil {
+		err = diags.Err()
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	if out, err = os.MkdirTemp("", "modyard-test-"); err != nil {
+		return nil, "", err
+	}
+	capacity, err := a.capacity(&runOptions{})
+	if err != nil {
+		return nil, out, err
+	}
+	search, _ := a.lookup("PATH")
+	rec, err = plan.Run(ctx, runner.Options{
+		Store: st, Compute: &local.Compute{Path: search, Environ: os.Environ()}, History: runner.History{Dir: out}, Capacity: capacity,
+		Secrets: func(string) (string, bool) { return "", false }, Event: func(runner.Event) {},
+	})
+	return rec, out, err
+}
+
+// lastLines is the end of a log.
+func lastLines(file string) string {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return ""
+	}
+	const lines = 20
+	for i, n := len(data)-1, 0; i >= 0; i-- {
+		if data[i] == '\n' && i < len(data)-1 {
+			if n++; n == lines {
+				return string(data[i+1:])
+			}
+		}
+	}
+	return string(data)
+}
+
+// compareOutput says how an output differs from what a test expects.
+func compareOutput(ctx context.Context, rec *runner.Record, name string, want schema.Expected, outputs, dir string) []string {
+	var o *runner.OutputRecord
+	for i := range rec.Outputs {
+		if rec.Outputs[i].Name == name {
+			o = &rec.Outputs[i]
+		}
+	}
+	var out []string
+	say := func(format string, args ...any) {
+		out = append(out, fmt.Sprintf("output %s: ", name)+fmt.Sprintf(format, args...))
+	}
+	if o == nil {
+		say("it was not written")
+		return out
+	}
+	if o.Digest == "" {
+		compareValue(o.Value, want, say)
+		return out
+	}
+	if want.Value != nil || want.Minimum != nil || want.Maximum != nil {
+		say("it is a %s; compare it with file, json or digest", o.Type)
+		return out
+	}
+	if want.Digest != "" && o.Digest != want.Digest {
+		say("its digest is %s, not %s", o.Digest, want.Digest)
+	}
+	got := filepath.Join(outputs, o.FileName())
+	if want.File.Value != "" {
+		compareBytes(ctx, got, filepath.Join(dir, filepath.FromSlash(want.File.Value)), want.File.Value, say)
+	}
+	if want.JSON.Value != "" {
+		compareJSON(got, filepath.Join(dir, filepath.FromSlash(want.JSON.Value)), want, say)
+	}
+	return out
+}
+
+func compareValue(got any, want schema.Expected, say func(format string, args ...any)) {
+	if want.Value != nil {
+		if at, same := near(got, want.Value, want.Tolerance, ""); !same {
+			say("%s%s, not %s", at, schema.Render(got), schema.Render(want.Value))
+		}
+	}
+	if want.Minimum == nil && want.Maximum == nil {
+		return
+	}
+	n, ok := number(got)
+	switch {
+	case !ok:
+		say("%s is no number", schema.Render(got))
+	case want.Minimum != nil && n < *want.Minimum:
+		say("%v is less than %v", n, *want.Minimum)
+	case want.Maximum != nil && n > *want.Maximum:
+		say("%v is more than %v", n, *want.Maximum)
+	}
+}
+
+func number(v any) (float64, bool) {
+	switch n := reflect.ValueOf(v); {
+	case !n.IsValid():
+		return 0, false
+	case n.CanInt():
+		return float64(n.Int()), true
+	case n.CanFloat():
+		return n.Float(), true
+	}
+	return 0, false
+}
+
+// near compares two values as JSON has them; at is where they differ first.
+func near(got, want any, tolerance float64, at string) (string, bool) {
+	if w, ok := number(want); ok {
+		g, ok := number(got)
+		return at, ok && math.Abs(g-w) <= tolerance
+	}
+	switch w := want.(type) {
+	case []any:
+		g, ok := got.([]any)
+		if !ok || len(g) != len(w) {
+			return at, false
+		}
+		for i := range w {
+			if where, same := near(g[i], w[i], tolerance, fmt.Sprintf("%s[%d]", at, i)); !same {
+				return where, false
+			}
+		}
+		return at, true
+	case map[string]any:
+		g, ok := got.(map[string]any)
+		if !ok {
+			return at, false
+		}
+		for k := range g {
+			if _, ok := w[k]; !ok {
+				return at + "." + k, false
+			}
+		}
+		for k := range w {
+			if where, same := near(g[k], w[k], tolerance, at+"."+k); !same {
+				return where, false
+			}
+		}
+		return at, true
+	}
+	return at, reflect.DeepEqual(got, want)
+}
+
+// compareBytes compares two files, or two folders.
+func compareBytes(ctx context.Context, got, want, name string, say func(format string, args ...any)) {
+	a, errA := snapshot.Data(got)
+	b, errB := snapshot.Data(want)
+	if errA == nil && errB == nil {
+		x, errX := a.Digest(ctx)
+		y, errY := b.Digest(ctx)
+		if errX != nil || errY != nil || x != y {
+			say("the folder is not that of %s", name)
+		}
+		return
+	}
+	x, errX := os.ReadFile(got)
+	y, errY := os.ReadFile(want)
+	if err := errors.Join(errX, errY); err != nil {
+		say("cannot be compared: %v", err)
+		return
+	}
+	if bytes.Equal(x, y) {
+		return
+	}
+	line := 1 + bytes.Count(x[:common(x, y)], []byte("\n"))
+	say("it differs from %s in line %d", name, line)
+}
+
+// common is how many bytes two texts begin with alike.
+func common(x, y []byte) int {
+	n := 0
+	for n < len(x) && n < len(y) && x[n] == y[n] {
+		n++
+	}
+	return n
+}
+
+func compareJSON(got, want string, e schema.Expected, say func(format string, args ...any)) {
+	var values [2]any
+	for i, file := range []string{got, want} {
+		data, err := os.ReadFile(file)
+		if err == nil {
+			err = json.Unmarshal(data, &values[i])
+		}
+		if err != nil {
+			say("%s is no JSON: %v", filepath.Base(file), err)
+			return
+		}
+	}
+	if at, same := near(values[0], values[1], e.Tolerance, ""); !same {
+		say("it differs from %s at %s", e.JSON.Value, cmpOr(strings.TrimPrefix(at, "."), "its root"))
+	}
+}
