@@ -378,6 +378,12 @@ func (c *moduleCheck) tooSmall(m *schema.ModuleVersion, older, newer *Version, d
 		"from %s to %s the %s version must rise, since %s%s", older, newer, least, worst[0], more)
 }
 
+// Below is the highest stable version that is lower, or nil.
+func (m *Module) Below(v *Version) *Version {
+	lower, _ := neighbours(m.Versions, v)
+	return lower
+}
+
 // neighbours finds the nearest lower version and, within the major, the
 // nearest higher. Pre-releases promise nothing and are passed over.
 func neighbours(versions []*Version, v *Version) (lower, higher *Version) {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/sethvargo/go-githubactions"
@@ -38,6 +39,10 @@ type event struct {
 		FullName      string `json:"full_name"`
 		DefaultBranch string `json:"default_branch"`
 	} `json:"repository"`
+	Action string `json:"action"`
+	Label  struct {
+		Name string `json:"name"`
+	} `json:"label"`
 	Ref    string `json:"ref"`
 	Before string `json:"before"`
 	After  string `json:"after"`
@@ -63,6 +68,14 @@ func (e *event) repo() (github.Repo, bool) {
 	owner, name, ok := strings.Cut(e.Repository.FullName, "/")
 	return github.Repo{Owner: owner, Name: name}, ok && owner != "" && name != ""
 }
+
+// runLabel is the label by which a maintainer lets a change be run.
+const runLabel = "modyard: run"
+
+// allowed reports whether the event is that a maintainer gave the label: it
+// holds for the commit of this event alone, since a later push is another
+// event. Only who may triage can label.
+func (e *event) allowed() bool { return e.Action == "labeled" && e.Label.Name == runLabel }
 
 // noCommit is how GitHub writes that there is none.
 const noCommit = "0000000000000000000000000000000000000000"
@@ -143,6 +156,8 @@ func (a *app) tellPull(ctx context.Context, e *event, number int, r *review) err
 		names = append(names, v.Module+"@"+v.Version)
 	}
 	a.setOutput("versions", strings.Join(names, " "))
+	a.setOutput("test", strings.Join(append(names, r.tested...), "\n"))
+	a.setOutput("run", strconv.FormatBool(r.Verdict == verdictGood || r.Verdict == verdictLook && e.allowed()))
 	repo, ok := e.repo()
 	if number == 0 || !ok {
 		return nil

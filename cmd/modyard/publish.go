@@ -28,6 +28,8 @@ type publishOptions struct {
 	registryFlag
 	all, dry, asJSON bool
 	since, to, key   string
+	event            string
+	release          bool
 }
 
 func (a *app) publishCmd() *cobra.Command {
@@ -50,7 +52,8 @@ password of a key is read from COSIGN_PASSWORD.
 		Example: `  modyard publish train-model@2.1.0
   modyard publish --changed-since origin/main~1
   modyard publish --all --to ghcr.io/acme/modules
-  modyard publish train-model@2.1.0 --to oci:layout`,
+  modyard publish train-model@2.1.0 --to oci:layout
+  modyard publish --event "$GITHUB_EVENT_PATH" --release`,
 		RunE: func(cmd *cobra.Command, args []string) error { return a.publish(cmd.Context(), args, o) },
 	}
 	o.register(cmd)
@@ -60,6 +63,8 @@ password of a key is read from COSIGN_PASSWORD.
 	f.StringVar(&o.to, "to", "", "publish to `HOST/PREFIX`, or into the OCI layout oci:DIR")
 	f.BoolVar(&o.dry, "dry-run", false, "build, and say what would be sent")
 	f.StringVar(&o.key, "key", "", "sign with the private key in `FILE`")
+	f.StringVar(&o.event, "event", "", "publish what the event of GitHub Actions in `FILE` says: the version of a tag, what a push to the default branch added, else every version")
+	f.BoolVar(&o.release, "release", false, "make a tag and a release on GitHub for each version, unless they are there")
 	f.BoolVar(&o.asJSON, "json", false, "write JSON")
 	return cmd
 }
@@ -83,12 +88,18 @@ type publishRow struct {
 	Digest  schema.Digest `json:"digest,omitempty"`
 	Size    int64         `json:"size"` // bytes of the version's own layers
 	Signed  bool          `json:"signed"`
+	Release string        `json:"release,omitempty"` // its address
 }
 
 func (a *app) publish(ctx context.Context, args []string, o *publishOptions) error {
 	reg, err := o.open()
 	if err != nil {
 		return err
+	}
+	if o.event != "" {
+		if args, err = a.fromEvent(ctx, reg, args, o); err != nil {
+			return err
+		}
 	}
 	versions, err := a.chosen(ctx, reg, args, o)
 	if err != nil {
@@ -125,6 +136,12 @@ func (a *app) publish(ctx context.Context, args []string, o *publishOptions) err
 	}
 	_ = g.Wait()
 	stop()
+	if o.release && !o.dry {
+		if err := p.releases(ctx, versions, rows, failed); err != nil {
+			return err
+		}
+	}
+	a.outputs(rows)
 	return a.published(rows, failed, o)
 }
 

@@ -23,6 +23,8 @@ type review struct {
 	Diagnostics schema.Diagnostics `json:"diagnostics"`
 	Look        []registry.Reason  `json:"look"`
 	Versions    []newVersion       `json:"versions"`
+
+	tested []string // modules whose tests differ, and which have no new version
 }
 
 // newVersion is a version that the base does not have.
@@ -46,6 +48,11 @@ func (a *app) review(ctx context.Context, res *registry.Checked, diags schema.Di
 		r.Verdict = verdictProblems
 	case len(res.Look) > 0:
 		r.Verdict = verdictLook
+	}
+	for _, name := range res.Tested {
+		if !slices.ContainsFunc(res.Added, func(a registry.Addition) bool { return a.Module == name }) {
+			r.tested = append(r.tested, name)
+		}
 	}
 	for _, add := range res.Added {
 		v, err := a.addition(ctx, res.Registry, add, diags.Errors() == 0)

@@ -149,6 +149,9 @@ func (a *app) run(ctx context.Context, target string, o *runOptions) error {
 		KeepGoing: o.keepGoing, Force: o.force, From: o.from, Only: o.only, Secrets: a.secret, Event: v.event,
 	})
 	v.close()
+	if rec != nil {
+		a.setOutput("run", rec.ID)
+	}
 	if rec != nil && rec.State != runner.Done {
 		a.say("to go on: %s", a.again())
 	}

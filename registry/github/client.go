@@ -264,13 +264,14 @@ func (c *Client) explain(what string, resp *github.Response, err error) error {
 // text is what GitHub says, without the address that was asked.
 func text(err error) string {
 	if e, ok := errors.AsType[*github.ErrorResponse](err); ok {
-		out := fmt.Sprintf("GitHub answers %d %s", e.Response.StatusCode, e.Message)
+		var out strings.Builder
+		out.WriteString(fmt.Sprintf("GitHub answers %d %s", e.Response.StatusCode, e.Message))
 		for _, one := range e.Errors {
 			if one.Message != "" {
-				out += "; " + one.Message
+				out.WriteString("; " + one.Message)
 			}
 		}
-		return out
+		return out.String()
 	}
 	if a, ok := errors.AsType[*github.AbuseRateLimitError](err); ok {
 		return "GitHub answers " + a.Message

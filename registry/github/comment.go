@@ -81,9 +81,12 @@ func (c *Client) write(ctx context.Context, repo Repo, number int, id int64, bod
 }
 
 // refused reports whether a token has not the right for something.
-func refused(err error) bool {
+func refused(err error) bool { return answered(err, http.StatusForbidden) }
+
+// answered reports whether GitHub has answered with a status.
+func answered(err error, status int) bool {
 	e, ok := errors.AsType[*github.ErrorResponse](err)
-	return ok && e.Response.StatusCode == http.StatusForbidden
+	return ok && e.Response.StatusCode == status
 }
 
 // login is who the token is of.

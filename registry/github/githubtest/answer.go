@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"strconv"
 	"strings"
@@ -124,9 +125,7 @@ func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
 			s.tb.Errorf("githubtest: %s %s: the answer, %d: %v", r.Method, r.URL.RequestURI(), a.status, err)
 		}
 	}
-	for k, v := range a.header {
-		w.Header()[k] = v
-	}
+	maps.Copy(w.Header(), a.header)
 	s.charge(w.Header(), a.status)
 	w.WriteHeader(a.status)
 	_, _ = w.Write(data) // the client may be gone

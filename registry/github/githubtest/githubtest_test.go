@@ -115,18 +115,18 @@ func TestAPIThenGit(t *testing.T) {
 	s, r := started(t)
 	c, ctx := client(t, s, "alice-token"), t.Context()
 	head := must(c.Git.GetRef(ctx, "acme", "tools", "heads/main"))(t).GetObject().GetSHA()
-	blob := must(c.Git.CreateBlob(ctx, "acme", "tools", &github.Blob{Content: github.String("AAEC"), Encoding: github.String("base64")}))(t)
+	blob := must(c.Git.CreateBlob(ctx, "acme", "tools", &github.Blob{Content: new("AAEC"), Encoding: new("base64")}))(t)
 	tree := must(c.Git.CreateTree(ctx, "acme", "tools", head, []*github.TreeEntry{
-		{Path: github.String("bin/run"), Mode: github.String("100755"), Type: github.String("blob"), SHA: blob.SHA},
-		{Path: github.String("docs/index.md"), Mode: github.String("100644"), Type: github.String("blob"), Content: github.String("# docs\n")},
-		{Path: github.String("lib/a.txt"), Mode: github.String("100644"), Type: github.String("blob")}, // deleted
+		{Path: new("bin/run"), Mode: new("100755"), Type: new("blob"), SHA: blob.SHA},
+		{Path: new("docs/index.md"), Mode: new("100644"), Type: new("blob"), Content: new("# docs\n")},
+		{Path: new("lib/a.txt"), Mode: new("100644"), Type: new("blob")}, // deleted
 	}))(t)
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	commit := must(c.Git.CreateCommit(ctx, "acme", "tools", &github.Commit{
-		Message: github.String("second"), Tree: &github.Tree{SHA: tree.SHA}, Parents: []*github.Commit{{SHA: &head}},
-		Author: &github.CommitAuthor{Name: github.String("A"), Email: github.String("a@example.com"), Date: &github.Timestamp{Time: at}},
+		Message: new("second"), Tree: &github.Tree{SHA: tree.SHA}, Parents: []*github.Commit{{SHA: &head}},
+		Author: &github.CommitAuthor{Name: new("A"), Email: new("a@example.com"), Date: &github.Timestamp{Time: at}},
 	}, nil))(t)
-	ref := &github.Reference{Ref: github.String("refs/heads/feature/x"), Object: &github.GitObject{SHA: commit.SHA}}
+	ref := &github.Reference{Ref: new("refs/heads/feature/x"), Object: &github.GitObject{SHA: commit.SHA}}
 	must(c.Git.CreateRef(ctx, "acme", "tools", ref))(t)
 
 	dir := t.TempDir()
@@ -224,7 +224,7 @@ func TestComments(t *testing.T) {
 	r.Commit("topic", "topic", map[string]string{"t": "t"})
 	pull := r.OpenPull("topic", "main", "A topic", "bob")
 	for i := range 45 {
-		must(c.Issues.CreateComment(ctx, "acme", "tools", pull.Number, &github.IssueComment{Body: github.String(fmt.Sprint(i))}))(t)
+		must(c.Issues.CreateComment(ctx, "acme", "tools", pull.Number, &github.IssueComment{Body: new(fmt.Sprint(i))}))(t)
 	}
 	opts := &github.IssueListCommentsOptions{ListOptions: github.ListOptions{PerPage: 20}}
 	var got []string
@@ -249,13 +249,13 @@ func TestComments(t *testing.T) {
 		t.Errorf("%d pages of %q", pages, got)
 	}
 	first := r.Comments(pull.Number)[0]
-	must(c.Issues.EditComment(ctx, "acme", "tools", int64(first.ID), &github.IssueComment{Body: github.String("new")}))(t)
+	must(c.Issues.EditComment(ctx, "acme", "tools", int64(first.ID), &github.IssueComment{Body: new("new")}))(t)
 	if first = r.Comments(pull.Number)[0]; first.Body != "new" || first.Author != "alice" {
 		t.Errorf("edited: %+v", first)
 	}
-	_, _, err := client(t, s, "bob-token").Issues.EditComment(ctx, "acme", "tools", int64(first.ID), &github.IssueComment{Body: github.String("mine")})
+	_, _, err := client(t, s, "bob-token").Issues.EditComment(ctx, "acme", "tools", int64(first.ID), &github.IssueComment{Body: new("mine")})
 	refused(t, err, 403, "")
-	_, _, err = c.Issues.CreateComment(ctx, "acme", "tools", pull.Number, &github.IssueComment{Body: github.String(strings.Repeat("x", 65537))})
+	_, _, err = c.Issues.CreateComment(ctx, "acme", "tools", pull.Number, &github.IssueComment{Body: new(strings.Repeat("x", 65537))})
 	refused(t, err, 422, "too long")
 }
 
@@ -268,7 +268,7 @@ func TestPermissions(t *testing.T) {
 	r.OpenPull("topic", "main", "A topic", "alice")
 	r.Collaborator("carol", "maintain")
 	ctx := t.Context()
-	comment := &github.IssueComment{Body: github.String("hi")}
+	comment := &github.IssueComment{Body: new("hi")}
 
 	_, _, err := client(t, s, "reader-token").Issues.CreateComment(ctx, "acme", "tools", 1, comment)
 	refused(t, err, 403, "Resource not accessible by integration")
@@ -276,7 +276,7 @@ func TestPermissions(t *testing.T) {
 	refused(t, err, 401, "Requires authentication")
 	_, _, err = client(t, s, "wrong").Repositories.Get(ctx, "acme", "tools")
 	refused(t, err, 401, "Bad credentials")
-	_, _, err = client(t, s, "bob-token").Git.CreateBlob(ctx, "acme", "tools", &github.Blob{Content: github.String("x"), Encoding: github.String("utf-8")})
+	_, _, err = client(t, s, "bob-token").Git.CreateBlob(ctx, "acme", "tools", &github.Blob{Content: new("x"), Encoding: new("utf-8")})
 	refused(t, err, 404, "Not Found")
 	for _, token := range []string{"", "bob-token"} {
 		_, _, err = client(t, s, token).Repositories.Get(ctx, "acme", "secret")
@@ -319,7 +319,7 @@ func TestForkAndPull(t *testing.T) {
 		t.Errorf("fork: %v", got)
 	}
 	head := s.Repo("bob", "tools").Commit("topic", "topic", map[string]string{"t": "t"})
-	in := &github.NewPullRequest{Title: github.String("T"), Head: github.String("bob:topic"), Base: github.String("main"), Body: github.String("why")}
+	in := &github.NewPullRequest{Title: new("T"), Head: new("bob:topic"), Base: new("main"), Body: new("why")}
 	pull := must(c.PullRequests.Create(ctx, "acme", "tools", in))(t)
 	if pull.GetHead().GetSHA() != head || pull.GetHead().GetRepo().GetFullName() != "bob/tools" || pull.GetChangedFiles() != 1 {
 		t.Errorf("pull: %v", pull)
@@ -338,7 +338,7 @@ func TestForkAndPull(t *testing.T) {
 			t.Errorf("%s: %v", state, list)
 		}
 	}
-	must(c.PullRequests.Edit(ctx, "acme", "tools", 1, &github.PullRequest{Title: github.String("new")}))(t)
+	must(c.PullRequests.Edit(ctx, "acme", "tools", 1, &github.PullRequest{Title: new("new")}))(t)
 
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	r.Pull(1).Label("ok", "alice", at)
@@ -359,11 +359,11 @@ func TestForkAndPull(t *testing.T) {
 func TestReleases(t *testing.T) {
 	s, r := started(t)
 	c, ctx := client(t, s, "alice-token"), t.Context()
-	in := &github.RepositoryRelease{TagName: github.String("v1"), Name: github.String("One"), Draft: github.Bool(true)}
+	in := &github.RepositoryRelease{TagName: new("v1"), Name: new("One"), Draft: new(true)}
 	draft := must(c.Repositories.CreateRelease(ctx, "acme", "tools", in))(t)
 	_, _, err := c.Repositories.GetReleaseByTag(ctx, "acme", "tools", "v1")
 	refused(t, err, 404, "")
-	must(c.Repositories.EditRelease(ctx, "acme", "tools", draft.GetID(), &github.RepositoryRelease{Draft: github.Bool(false), Body: github.String("b")}))(t)
+	must(c.Repositories.EditRelease(ctx, "acme", "tools", draft.GetID(), &github.RepositoryRelease{Draft: new(false), Body: new("b")}))(t)
 	if got := must(c.Repositories.GetReleaseByTag(ctx, "acme", "tools", "v1"))(t); got.GetBody() != "b" || got.GetName() != "One" {
 		t.Errorf("release: %v", got)
 	}
@@ -453,21 +453,21 @@ func TestETag(t *testing.T) {
 func TestTrees(t *testing.T) {
 	s, r := started(t)
 	c, ctx := client(t, s, "alice-token"), t.Context()
-	text, dir, file, folder := github.String("x\n"), github.String("040000"), github.String("100644"), github.String("tree")
+	text, dir, file, folder := new("x\n"), new("040000"), new("100644"), new("tree")
 	lib := r.Git("rev-parse", "main:lib")
 	for _, test := range []struct {
 		name    string
 		entries []*github.TreeEntry
 		want    string // files, or the error
 	}{
-		{"graft", []*github.TreeEntry{{Path: github.String("copy"), Mode: dir, Type: folder, SHA: &lib}}, "README.md copy/a.txt lib/a.txt"},
-		{"replace by a file", []*github.TreeEntry{{Path: github.String("lib"), Mode: file, Content: text}}, "README.md lib"},
-		{"replace by a directory", []*github.TreeEntry{{Path: github.String("README.md/b"), Mode: file, Content: text}}, "README.md/b lib/a.txt"},
-		{"delete a directory", []*github.TreeEntry{{Path: github.String("lib"), Mode: dir, Type: folder}}, "README.md"},
-		{"delete nothing", []*github.TreeEntry{{Path: github.String("gone"), Mode: file}}, "BadObjectState"},
-		{"outside", []*github.TreeEntry{{Path: github.String("../x"), Mode: file, Content: text}}, "malformed path component"},
-		{"no such object", []*github.TreeEntry{{Path: github.String("x"), Mode: file, SHA: github.String(strings.Repeat("1", 40))}}, "BadObjectState"},
-		{"odd names", []*github.TreeEntry{{Path: github.String("a b/ü"), Mode: github.String("120000"), Content: text}}, "README.md a b/ü lib/a.txt"},
+		{"graft", []*github.TreeEntry{{Path: new("copy"), Mode: dir, Type: folder, SHA: &lib}}, "README.md copy/a.txt lib/a.txt"},
+		{"replace by a file", []*github.TreeEntry{{Path: new("lib"), Mode: file, Content: text}}, "README.md lib"},
+		{"replace by a directory", []*github.TreeEntry{{Path: new("README.md/b"), Mode: file, Content: text}}, "README.md/b lib/a.txt"},
+		{"delete a directory", []*github.TreeEntry{{Path: new("lib"), Mode: dir, Type: folder}}, "README.md"},
+		{"delete nothing", []*github.TreeEntry{{Path: new("gone"), Mode: file}}, "BadObjectState"},
+		{"outside", []*github.TreeEntry{{Path: new("../x"), Mode: file, Content: text}}, "malformed path component"},
+		{"no such object", []*github.TreeEntry{{Path: new("x"), Mode: file, SHA: new(strings.Repeat("1", 40))}}, "BadObjectState"},
+		{"odd names", []*github.TreeEntry{{Path: new("a b/ü"), Mode: new("120000"), Content: text}}, "README.md a b/ü lib/a.txt"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var got string

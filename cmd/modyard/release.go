@@ -1,0 +1,174 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"strings"
+
+	"github.com/modyard/modyard/registry"
+	"github.com/modyard/modyard/registry/git"
+	"github.com/modyard/modyard/registry/github"
+	"github.com/modyard/modyard/registry/snapshot"
+)
+
+// fromEvent turns an event into arguments: the tag that was pushed, after its
+// commit was found on the default branch; what a push to that branch has added;
+// for any other event, such as one by hand, all.
+func (a *app) fromEvent(ctx context.Context, reg *registry.Registry, args []string, o *publishOptions) ([]string, error) {
+	if len(args) > 0 || o.all || o.since != "" {
+		return nil, usagef("--event says what to publish: name nothing else")
+	}
+	e, err := readEvent(o.event)
+	if err != nil {
+		return nil, err
+	}
+	if tag, ok := strings.CutPrefix(e.Ref, "refs/tags/"); ok {
+		return []string{tag}, onDefault(ctx, reg.Dir, tag, e.Repository.DefaultBranch)
+	}
+	if e.Ref == "refs/heads/"+e.Repository.DefaultBranch && e.Before != "" && e.Before != noCommit {
+		o.since = e.Before
+		return nil, nil
+	}
+	o.all = true
+	return nil, nil
+}
+
+// onDefault refuses a tag that is on a commit which nobody has merged.
+func onDefault(ctx context.Context, dir, tag, branch string) error {
+	repo, err := git.Open(ctx, dir)
+	if err != nil {
+		return err
+	}
+	tip := ""
+	for _, name := range []string{"refs/remotes/origin/" + branch, "refs/heads/" + branch} {
+		if tip, err = repo.Commit(ctx, name); err == nil {
+			break
+		}
+	}
+	if tip == "" {
+		return &hinted{fmt.Sprintf("the branch %q is not in this clone, so nothing tells whether the tag was merged", branch), "check out with fetch-depth: 0 and filter: blob:none"}
+	}
+	commit, err := repo.Commit(ctx, "refs/tags/"+tag)
+	if err != nil {
+		return fmt.Errorf("the tag %s: %w", tag, err)
+	}
+	if _, err := repo.Output(ctx, "merge-base", "--is-ancestor", commit, tip); err != nil {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return &hinted{fmt.Sprintf("the tag %s is on the commit %.12s, which is not on the branch %s", tag, commit, branch), "merge it first: what is published was reviewed"}
+	}
+	return nil
+}
+
+// outputs sets those of the step, for GitHub Actions.
+func (a *app) outputs(rows []publishRow) {
+	var refs, digests []string
+	for _, r := range rows {
+		if r.State == "published" || r.State == "already" {
+			refs, digests = append(refs, r.Ref), append(digests, string(r.Digest))
+		}
+	}
+	a.setOutput("published", strings.Join(refs, "\n"))
+	a.setOutput("digests", strings.Join(digests, "\n"))
+}
+
+// releases makes a tag and a release for each version that is published.
+func (p *publishing) releases(ctx context.Context, versions []*registry.Version, rows []publishRow, failed []error) error {
+	repo, host, err := p.hub()
+	if err != nil {
+		return err
+	}
+	c, err := p.a.github(ctx, host)
+	if err != nil {
+		return err
+	}
+	for i, v := range versions {
+		if failed[i] != nil || rows[i].State == "" {
+			continue
+		}
+		tag := v.Module() + "/v" + v.String()
+		failed[i] = func() error {
+			if p.source.repo == nil {
+				return git.ErrNoRepository
+			}
+			commit, err := snapshot.Added(ctx, p.source.repo, "HEAD", path.Join(p.source.prefix, v.Path()))
+			if err != nil {
+				return err
+			}
+			// A tag that was made by hand may be on any commit that has the version.
+			if at, err := p.source.repo.Commit(ctx, "refs/tags/"+tag); err == nil {
+				commit = at
+			}
+			if err := c.Tag(ctx, repo, tag, commit); err != nil {
+				return err
+			}
+			notes, err := p.notes(v, rows[i])
+			if err != nil {
+				return err
+			}
+			rows[i].Release, _, err = c.Release(ctx, repo, tag, v.Module()+" "+v.String(), notes)
+			return err
+		}()
+		if failed[i] != nil {
+			failed[i] = fmt.Errorf("%s@%s: %w", v.Module(), v, failed[i])
+		}
+	}
+	return nil
+}
+
+// hub is the repository on GitHub: the workflow's, or the one that the registry
+// says it is.
+func (p *publishing) hub() (github.Repo, string, error) {
+	name, _ := p.a.lookup("GITHUB_REPOSITORY")
+	host := p.a.actionsHost()
+	if name == "" {
+		place, err := p.a.parsePlace(strings.TrimPrefix(p.reg.Source, "https://"))
+		if err != nil || place == nil || place.owner == "" {
+			return github.Repo{}, "", &hinted{"the registry does not say which repository on GitHub it is", "add source: https://github.com/OWNER/REPO to registry.yaml"}
+		}
+		return github.Repo{Owner: place.owner, Name: place.name}, place.host, nil
+	}
+	owner, repo, ok := strings.Cut(name, "/")
+	if !ok {
+		return github.Repo{}, "", usagef("GITHUB_REPOSITORY %q is not OWNER/REPO", name)
+	}
+	return github.Repo{Owner: owner, Name: repo}, host, nil
+}
+
+// notes are those of a release: what changed, the digests, how to use it.
+func (p *publishing) notes(v *registry.Version, row publishRow) (string, error) {
+	m, _, err := v.Manifest()
+	if err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	if m.Description != "" {
+		b.WriteString(plain(firstLine(m.Description)) + "\n\n")
+	}
+	mod, _, err := p.reg.Module(v.Module())
+	if err != nil {
+		return "", err
+	}
+	if lower := mod.Below(v); lower != nil {
+		if before, _, err := lower.Manifest(); err == nil && before != nil {
+			fmt.Fprintf(&b, "Since %s:\n\n", code(lower.String()))
+			changes := registry.Compare(before, m).Changes
+			if len(changes) == 0 {
+				b.WriteString("The interface is the same.\n\n")
+			}
+			listSome(&b, changes, func(c registry.Change) string { return "- " + plain(c.String()) })
+		}
+	}
+	fmt.Fprintf(&b, "```yaml\nmodule: %s/%s@%s\n```\n\n", p.reg.Name, v.Module(), v)
+	b.WriteString("| | |\n| --- | --- |\n")
+	fmt.Fprintf(&b, "| version digest | %s |\n", code(string(m.Digest)))
+	if m.Snapshot != nil && m.Snapshot.Digest != "" {
+		fmt.Fprintf(&b, "| snapshot | %s |\n", code(string(m.Snapshot.Digest)))
+	}
+	if row.Ref != "" {
+		fmt.Fprintf(&b, "| image | %s |\n", code(row.Ref+"@"+string(row.Digest)))
+	}
+	return cut(b.String()), nil
+}
