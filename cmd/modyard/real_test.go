@@ -28,6 +28,9 @@ import (
 
 // tools are what the tests of images run beside modyard, and how to get each.
 var tools = map[string]string{
+	"bash":            "apt-get install bash",
+	"curl":            "apt-get install curl",
+	"act":             "go install github.com/nektos/act@v0.2.89",
 	"busybox":         "apt-get install busybox-static",
 	"cosign":          "go install github.com/sigstore/cosign/v3/cmd/cosign@v3.1.3",
 	"crane":           "go install github.com/google/go-containerregistry/cmd/crane@v0.22.1",

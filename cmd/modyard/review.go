@@ -243,7 +243,11 @@ func cut(s string) string {
 
 // plain writes text so that Markdown, HTML and GitHub's mentions and references
 // see nothing in it: every character that could mean something is a number.
-func plain(s string) string {
+func plain(s string) string { return entities(s, "&#8288;") }
+
+// entities puts join after what GitHub would read as a mention or a reference
+// even as a number.
+func entities(s, join string) string {
 	var b strings.Builder
 	for _, r := range strings.ToValidUTF8(s, "�") {
 		switch {
@@ -252,8 +256,7 @@ func plain(s string) string {
 		case r < 32 || r == 127 || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069:
 			b.WriteString("�") // controls, and those that turn the direction of text
 		case r == '@' || r == '#':
-			// Without the joiner GitHub would read a mention or a reference even so.
-			fmt.Fprintf(&b, "&#%d;&#8288;", r)
+			fmt.Fprintf(&b, "&#%d;%s", r, join)
 		case r < 128 && strings.ContainsRune("\\`*_{}[]<>()+!|~&\"'$:%", r):
 			fmt.Fprintf(&b, "&#%d;", r)
 		default:
@@ -263,10 +266,11 @@ func plain(s string) string {
 	return b.String()
 }
 
-// code writes a name or a value in code style; "" stays "".
+// code writes a name or a value in code style, where GitHub sees no mentions,
+// so that it can be copied; "" stays "".
 func code(s string) string {
 	if s == "" {
 		return ""
 	}
-	return "<code>" + plain(s) + "</code>"
+	return "<code>" + entities(s, "") + "</code>"
 }
