@@ -32,7 +32,6 @@ type hub struct {
 
 // newHub makes the registry, as `modyard init --github` does, and pushes it.
 func newHub(t *testing.T, settings string) *hub {
-	need(t, "act")
 	w := newWorld(t)
 	h := &hub{s: githubtest.New(t), w: w, clone: w.reg}
 	h.s.Token("write-token", "github-actions[bot]", "write", "acme/modules")
@@ -214,6 +213,7 @@ func (h *hub) ours(number int) (out []string) {
 
 // TestActionPullRequest runs the real action, by act, on pull requests.
 func TestActionPullRequest(t *testing.T) {
+	need(t, "act")
 	h := newHub(t, "")
 	w := h.w
 	w.run(t, h.clone, "git", "checkout", "-q", "-b", "topic")
@@ -285,6 +285,7 @@ func jsonText(s string) string {
 
 // TestActionPublish runs the real action, by act, on tags and pushes.
 func TestActionPublish(t *testing.T) {
+	need(t, "act")
 	images := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0)), registry.WithReferrersSupport(true)))
 	t.Cleanup(images.Close)
 	host := images.Listener.Addr().String()

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -22,20 +24,22 @@ func (a *app) disableCmd() *cobra.Command {
 func (a *app) lifecycleCmd(use, short string, state schema.State) *cobra.Command {
 	var f registryFlag
 	var reason, replacement string
+	var pr bool
 	cmd := &cobra.Command{
 		Use:     use + " MODULE[@VERSION] --reason TEXT",
 		Short:   short,
 		Example: "  modyard " + use + ` train-model@1.0.0 --reason "slow on wide tables" --use 2.1.0`,
 		Args:    oneArg("a module or one of its versions"),
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			if reason == "" {
 				return usagef("say why: --reason TEXT")
 			}
 			l := schema.Lifecycle{State: state, Reason: reason, Use: replacement}
-			return a.setLifecycle(&f, args[0], l)
+			return a.here(cmd.Context(), &f, pr, use+" "+args[0], func(f *registryFlag) error { return a.setLifecycle(f, args[0], l) })
 		},
 	}
 	f.register(cmd)
+	prFlag(cmd, &pr)
 	cmd.Flags().StringVar(&reason, "reason", "", "why; people who use it will read it")
 	cmd.Flags().StringVar(&replacement, "use", "", "what to use instead: a version, or for a whole module a module")
 	return cmd
@@ -43,45 +47,81 @@ func (a *app) lifecycleCmd(use, short string, state schema.State) *cobra.Command
 
 func (a *app) enableCmd() *cobra.Command {
 	var f registryFlag
+	var pr bool
 	cmd := &cobra.Command{
 		Use:   "enable MODULE[@VERSION]",
 		Short: "Make a deprecated or disabled version, or module, active again",
 		Args:  oneArg("a module or one of its versions"),
-		RunE: func(_ *cobra.Command, args []string) error {
-			return a.setLifecycle(&f, args[0], schema.Lifecycle{})
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.here(cmd.Context(), &f, pr, "enable "+args[0], func(f *registryFlag) error { return a.setLifecycle(f, args[0], schema.Lifecycle{}) })
 		},
 	}
 	f.register(cmd)
+	prFlag(cmd, &pr)
 	return cmd
 }
 
 func (a *app) defaultCmd() *cobra.Command {
 	var f registryFlag
-	var unset bool
+	var unset, pr bool
 	cmd := &cobra.Command{
 		Use:   "default MODULE@VERSION",
 		Short: "Set the version that is picked when none is asked for",
 		Args:  oneArg("a version of a module"),
-		RunE: func(_ *cobra.Command, args []string) error {
-			m, v, err := versionArg(&f, args[0])
-			if err != nil {
-				return err
-			}
-			if unset {
-				return a.editModule(m, func(e *schema.Edit) error { return e.Delete("default") })
-			}
-			if v == nil {
-				return usagef("name a version: %s@VERSION", m.Name)
-			}
-			if v.State == schema.Disabled {
-				return &hinted{fmt.Sprintf("version %s of %q is disabled: %s", v, m.Name, v.Reason), "modyard enable " + args[0]}
-			}
-			return a.editModule(m, func(e *schema.Edit) error { return e.Set(v.String(), "default") })
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.here(cmd.Context(), &f, pr, "default "+args[0], func(f *registryFlag) error { return a.setDefault(f, args[0], unset) })
 		},
 	}
 	f.register(cmd)
+	prFlag(cmd, &pr)
 	cmd.Flags().BoolVar(&unset, "unset", false, "drop the default: the highest stable version is picked then")
 	return cmd
+}
+
+func (a *app) setDefault(f *registryFlag, arg string, unset bool) error {
+	m, v, err := versionArg(f, arg)
+	if err != nil {
+		return err
+	}
+	if unset {
+		return a.editModule(m, func(e *schema.Edit) error { return e.Delete("default") })
+	}
+	if v == nil {
+		return usagef("name a version: %s@VERSION", m.Name)
+	}
+	if v.State == schema.Disabled {
+		return &hinted{fmt.Sprintf("version %s of %q is disabled: %s", v, m.Name, v.Reason), "modyard enable " + arg}
+	}
+	return a.editModule(m, func(e *schema.Edit) error { return e.Set(v.String(), "default") })
+}
+
+func prFlag(cmd *cobra.Command, pr *bool) {
+	cmd.Flags().BoolVar(pr, "pr", false, "propose it in a pull request to --registry github.com/OWNER/REPO")
+}
+
+// here makes a change of a registry in its folder, or proposes it.
+func (a *app) here(ctx context.Context, f *registryFlag, pr bool, what string, do func(f *registryFlag) error) error {
+	p, err := a.parsePlace(f.dir)
+	switch {
+	case err != nil:
+		return err
+	case pr && (p == nil || p.owner == ""):
+		return usagef("--pr needs --registry github.com/OWNER/REPO")
+	case !pr && p != nil:
+		return usagef("the registry is not on this disk: --pr proposes the change")
+	case !pr:
+		return do(f)
+	}
+	branch := "modyard/" + strings.Map(func(r rune) rune {
+		if r == ' ' || r == '@' {
+			return '-'
+		}
+		return r
+	}, what)
+	return a.proposeChange(ctx, change{
+		to: f.dir, title: strings.ToUpper(what[:1]) + what[1:], branch: branch,
+		make: func(dir string) error { return do(&registryFlag{dir: dir}) },
+	})
 }
 
 // versionArg finds MODULE or MODULE@VERSION; the version is nil for a module.

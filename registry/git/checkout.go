@@ -111,6 +111,40 @@ func (w *Working) files(ctx context.Context) error {
 	return nil
 }
 
+// Copy puts the commit's files into another folder, which does not exist, to be
+// changed there; Drop forgets it.
+func (w *Working) Copy(ctx context.Context, dir string) error {
+	_, err := w.Output(ctx, "-c", "core.hooksPath="+os.DevNull, "worktree", "add", "--quiet", "--force", "--detach", dir, w.Commit)
+	return err
+}
+
+// Drop removes a folder that Copy made.
+func (w *Working) Drop(dir string) {
+	_ = os.RemoveAll(dir)
+	_, _ = w.Output(context.Background(), "worktree", "prune")
+}
+
+// Changed lists the files that differ from a commit, also those that git does
+// not know yet and does not ignore.
+func (r *Repo) Changed(ctx context.Context, commit string) ([]string, error) {
+	var out []string
+	for _, args := range [][]string{
+		{"diff", "--name-only", "-z", "--no-renames", "--no-ext-diff", commit},
+		{"ls-files", "-z", "--others", "--exclude-standard"},
+	} {
+		data, err := r.Output(ctx, args...)
+		if err != nil {
+			return nil, err
+		}
+		for name := range strings.SplitSeq(string(data), "\x00") {
+			if name != "" {
+				out = append(out, name)
+			}
+		}
+	}
+	return out, nil
+}
+
 // update brings the branches and tags.
 func (r *Repo) update(ctx context.Context, url string) error {
 	if _, err := os.Stat(filepath.Join(r.Root, "HEAD")); errors.Is(err, fs.ErrNotExist) {

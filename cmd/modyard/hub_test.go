@@ -1,0 +1,191 @@
+//go:build unix
+
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// user makes a machine of somebody who has no clone: a folder, a store, and
+// github.com where the fake one is.
+func (h *hub) user(t *testing.T, token string) *world {
+	t.Helper()
+	dir := t.TempDir()
+	w := &world{dir: dir}
+	w.env = append(append([]string{}, h.w.env...), "GITHUB_API_URL="+h.s.URL, "MODYARD_STORE="+filepath.Join(dir, "store"),
+		"GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=url."+h.s.URL+"/.insteadOf", "GIT_CONFIG_VALUE_0=https://github.com/")
+	if token != "" {
+		w.env = append(w.env, "GITHUB_TOKEN="+token)
+	}
+	return w
+}
+
+func write(t *testing.T, name, text string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+const remotePipeline = `apiVersion: modyard.dev/v1
+kind: Pipeline
+name: remote
+registries: {acme: github.com/acme/modules@main}
+inputs: {text: {type: file, format: txt, path: text.txt}}
+steps:
+  count:
+    module: acme/word-count@^1
+    inputs: {text: "${{ inputs.text }}"}
+outputs: {total: "${{ steps.count.outputs.total }}"}
+`
+
+// TestRemoteRegistry: a registry on GitHub is read without a clone, and not
+// asked for what is known.
+func TestRemoteRegistry(t *testing.T) {
+	h := newHub(t, "")
+	w := h.user(t, "")
+	at := "github.com/acme/modules"
+	if out := w.run(t, w.dir, "modyard", "list", "--registry", at); !strings.Contains(out, "word-count  1.0.0") {
+		t.Errorf("list: %s", out)
+	}
+	if out := w.run(t, w.dir, "modyard", "show", "word-count", "--registry", at+"@main"); !strings.Contains(out, "param   least") {
+		t.Errorf("show: %s", out)
+	}
+	if out := w.run(t, w.dir, "modyard", "search", "words", "--registry", at); !strings.Contains(out, "word-count") {
+		t.Errorf("search: %s", out)
+	}
+	write(t, filepath.Join(w.dir, "pipeline.yaml"), remotePipeline)
+	write(t, filepath.Join(w.dir, "text.txt"), "one two three\n")
+	w = h.user(t, "") // nothing is cached
+	write(t, filepath.Join(w.dir, "pipeline.yaml"), remotePipeline)
+	write(t, filepath.Join(w.dir, "text.txt"), "one two three\n")
+	h.s.Forget()
+	w.run(t, w.dir, "modyard", "plan", "pipeline.yaml")
+	if got := h.s.Requests(); len(got) > 5+2 {
+		t.Errorf("to plan took %q", got)
+	}
+	h.s.Forget()
+	w.run(t, w.dir, "modyard", "plan", "pipeline.yaml")
+	if got := h.s.Requests(); len(got) != 1 {
+		t.Errorf("to plan again took %q", got)
+	}
+	if out := w.run(t, w.dir, "modyard", "run", "pipeline.yaml"); !strings.Contains(out, "total  3") {
+		t.Errorf("run: %s", out)
+	}
+	if out := w.run(t, w.dir, "modyard", "--offline", "run", "pipeline.yaml", "--force", "count"); !strings.Contains(out, "total  3") {
+		t.Errorf("run offline: %s", out)
+	}
+	// A lock pins the commit: the host is not asked, whatever it has by now.
+	w.run(t, w.dir, "modyard", "lock", "pipeline.yaml")
+	first := h.head(t, "main")
+	if lock, err := os.ReadFile(filepath.Join(w.dir, "pipeline.lock.yaml")); err != nil || !strings.Contains(string(lock), "acme: "+first) {
+		t.Errorf("the lock is %s", lock)
+	}
+	h.w.run(t, h.clone, "modyard", "new", "version", "word-count", "--bump", "minor")
+	h.commit(t, "second")
+	h.push(t, "main")
+	h.s.Forget()
+	if out := w.run(t, w.dir, "modyard", "plan", "pipeline.yaml"); !strings.Contains(out, "word-count@1.0.0") || len(h.s.Requests()) != 0 {
+		t.Errorf("locked: %s, took %q", out, h.s.Requests())
+	}
+	if out := w.run(t, w.dir, "modyard", "outdated", "pipeline.yaml"); !strings.Contains(out, "1.0.0  active  1.1.0  1.1.0") {
+		t.Errorf("outdated: %s", out)
+	}
+	w.run(t, w.dir, "modyard", "upgrade", "pipeline.yaml")
+	if out := w.run(t, w.dir, "modyard", "run", "pipeline.yaml"); !strings.Contains(out, "total  3") {
+		t.Errorf("after the upgrade: %s", out)
+	}
+	// What is not there is said, and looked for nowhere else.
+	for location, want := range map[string]string{
+		"github.com/acme/none":         "it is not there, or it is private",
+		"github.com/acme/modules@nope": "cannot read acme/modules at nope",
+		"github.com/acme":              "write github.com/OWNER/REPO@REF",
+	} {
+		if out := w.fails(t, w.dir, "modyard", "list", "--registry", location); !strings.Contains(out, want) {
+			t.Errorf("%s: %s", location, out)
+		}
+	}
+}
+
+// TestPrivateRegistry: with a token what is private is read, and the token is
+// in no output and no child's environment.
+func TestPrivateRegistry(t *testing.T) {
+	h := newHub(t, "")
+	h.repo.Private = true
+	w := h.user(t, "alice-token")
+	write(t, filepath.Join(w.dir, "pipeline.yaml"), strings.Replace(remotePipeline, "steps:\n", "steps:\n  env:\n    run: {command: [sh, -c, 'env > $0', \"${{ outputs.env }}\"]}\n    outputs: {env: {type: file}}\n", 1))
+	write(t, filepath.Join(w.dir, "text.txt"), "one two three\n")
+	w.run(t, w.dir, "modyard", "run", "pipeline.yaml", "-o", "out")
+	err := filepath.WalkDir(w.dir, func(p string, d os.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		data, err := os.ReadFile(p)
+		if strings.Contains(string(data), "alice-token") {
+			t.Errorf("the token is in %s", p)
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	if out := h.user(t, "").fails(t, w.dir, "modyard", "plan", "pipeline.yaml", "--registry", "x"); !strings.Contains(out, "it is private") {
+		t.Errorf("without a token: %s", out)
+	}
+}
+
+// TestProposeModule: somebody without a clone proposes a module, and then
+// better; what breaks the rules is not proposed.
+func TestProposeModule(t *testing.T) {
+	h := newHub(t, "")
+	h.s.Token("bob-token", "bob", "write", "bob/none")
+	w := h.user(t, "bob-token")
+	dir := filepath.Join(w.dir, "greet")
+	write(t, filepath.Join(dir, "module.yaml"), "apiVersion: modyard.dev/v1\nkind: Module\nname: greet\ndescription: Greets.\nowners: [bob]\n")
+	write(t, filepath.Join(dir, "src", "greet.py"), "print('hello')\n")
+	version := "apiVersion: modyard.dev/v1\nkind: ModuleVersion\nmodule: greet\nversion: 1.0.0\ndescription: Greets.\noutputs: {text: {type: file}}\nrun: {command: [cp, greet.py, '${{ outputs.text }}']}\nsnapshot: {folder: ../src}\n"
+	write(t, filepath.Join(dir, "versions", "1.0.0.yaml"), version+"colour: red\n")
+	if out := w.fails(t, w.dir, "modyard", "propose", "greet", "--to", "github.com/acme/modules"); !strings.Contains(out, `unknown key "colour"`) || len(h.repo.Pulls()) > 0 {
+		t.Errorf("bad: %s", out)
+	}
+	write(t, filepath.Join(dir, "versions", "1.0.0.yaml"), version)
+	for i, want := range []string{"opened acme/modules#", "updated acme/modules#"} {
+		if i > 0 {
+			write(t, filepath.Join(dir, "src", "greet.py"), "print('hello, again')\n")
+		}
+		cmd := w.command(w.dir, "modyard", "propose", "greet", "--to", "github.com/acme/modules")
+		out, err := cmd.CombinedOutput()
+		if err != nil || !strings.Contains(string(out), want) || !strings.Contains(string(out), "the branch is in the fork bob/modules") {
+			t.Fatalf("%v: %s", err, out)
+		}
+	}
+	pulls := h.repo.Pulls()
+	if len(pulls) != 1 || pulls[0].Title != "Add greet 1.0.0" || !strings.Contains(pulls[0].Body, "a maintainer must look") {
+		t.Fatalf("the pull requests are %+v", pulls)
+	}
+	// What was proposed passes the check of the registry, as it is in git.
+	fork := h.s.Repo("bob", "modules")
+	clone := filepath.Join(w.dir, "clone")
+	w.run(t, w.dir, "git", "clone", "-q", "-b", "modyard/greet", "file://"+fork.Dir, clone)
+	if out := w.run(t, clone, "modyard", "test", "greet"); out != "" {
+		t.Errorf("test: %s", out)
+	}
+	if out := w.fails(t, clone, "modyard", "check", "--base", h.head(t, "main")); !strings.Contains(out, "0 problems") {
+		t.Errorf("check: %s", out)
+	}
+	// The same for a version's state.
+	w = h.user(t, "alice-token")
+	out, err := w.command(w.dir, "modyard", "deprecate", "word-count@1.0.0", "--reason", "slow", "--pr", "--registry", "github.com/acme/modules").CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "opened acme/modules#") {
+		t.Fatalf("deprecate: %v: %s", err, out)
+	}
+	if got := h.repo.Git("show", "modyard/deprecate-word-count-1.0.0:modules/word-count/module.yaml"); !strings.Contains(got, "1.0.0: {state: deprecated, reason: slow}") {
+		t.Errorf("module.yaml is %s", got)
+	}
+}

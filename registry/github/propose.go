@@ -1,0 +1,202 @@
+package github
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/google/go-github/v60/github"
+	"golang.org/x/sync/errgroup"
+)
+
+// Proposal is a change for a pull request.
+type Proposal struct {
+	Base   string // the commit that the files were changed from
+	Branch string // where the change is put; a pull request from it is updated
+	Title  string
+	Body   string
+	// Files are the new contents by path, nil for a file that is removed.
+	Files map[string][]byte
+	// Modes are those of files that are not 100644.
+	Modes map[string]string
+}
+
+// Proposed is a pull request that was opened or updated.
+type Proposed struct {
+	Number  int
+	URL     string
+	Updated bool   // it was open already
+	Fork    string // OWNER/NAME where the branch is, if it is not the repository
+}
+
+// Propose commits a change with the Git data API and opens a pull request to
+// the default branch, or updates the one that is open from the same branch.
+// Where the token may not push, the branch is in a fork, which is made if it
+// must.
+func (c *Client) Propose(ctx context.Context, repo Repo, p Proposal) (*Proposed, error) {
+	if c.opt.Token == "" {
+		return nil, &ProblemError{Message: fmt.Sprintf("cannot propose a change of %s without a token", repo), Hint: "export GITHUB_TOKEN=…, or gh auth login"}
+	}
+	about, err := c.about(ctx, repo)
+	if err != nil {
+		return nil, err
+	}
+	at := repo
+	if !about.GetPermissions()["push"] {
+		if at, err = c.fork(ctx, repo); err != nil {
+			return nil, err
+		}
+	}
+	commit, err := c.commitFiles(ctx, at, p)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.setBranch(ctx, at, p.Branch, commit); err != nil {
+		return nil, err
+	}
+	out, err := c.openPull(ctx, repo, at.Owner+":"+p.Branch, about.GetDefaultBranch(), p)
+	if out != nil && at != repo {
+		out.Fork = at.String()
+	}
+	return out, err
+}
+
+func (c *Client) about(ctx context.Context, repo Repo) (out *github.Repository, err error) {
+	err = c.call(ctx, "cannot read "+repo.String(), func() (resp *github.Response, err error) {
+		out, resp, err = c.gh.Repositories.Get(ctx, repo.Owner, repo.Name)
+		return resp, err
+	})
+	return out, err
+}
+
+// DefaultBranch is the name of a repository's default branch.
+func (c *Client) DefaultBranch(ctx context.Context, repo Repo) (string, error) {
+	about, err := c.about(ctx, repo)
+	return about.GetDefaultBranch(), err
+}
+
+// fork gives the fork of who has the token. GitHub makes it in the background.
+func (c *Client) fork(ctx context.Context, repo Repo) (Repo, error) {
+	var out Repo
+	err := c.call(ctx, "cannot fork "+repo.String(), func() (*github.Response, error) {
+		r, resp, err := c.gh.Repositories.CreateFork(ctx, repo.Owner, repo.Name, &github.RepositoryCreateForkOptions{DefaultBranchOnly: true})
+		if _, accepted := errors.AsType[*github.AcceptedError](err); accepted {
+			err = nil
+		}
+		out = Repo{r.GetOwner().GetLogin(), r.GetName()}
+		return resp, err
+	})
+	if err != nil {
+		return out, err
+	}
+	if out.Owner == "" || out.Name == "" {
+		return out, &ProblemError{Message: fmt.Sprintf("cannot fork %s: the answer names no repository", repo), World: true}
+	}
+	for deadline := time.Now().Add(c.opt.Patience); ; {
+		if _, err = c.about(ctx, out); !IsNotFound(err) || time.Now().After(deadline) {
+			return out, err
+		}
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return out, context.Cause(ctx)
+		}
+	}
+}
+
+// commitFiles puts the files on the base, blob by blob.
+func (c *Client) commitFiles(ctx context.Context, at Repo, p Proposal) (string, error) {
+	var names []string
+	for name := range p.Files {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	entries := make([]*github.TreeEntry, len(names))
+	g, sending := errgroup.WithContext(ctx)
+	const atOnce = 4 // GitHub asks not to write more at a time
+	g.SetLimit(atOnce)
+	for i, name := range names {
+		mode := p.Modes[name]
+		if mode == "" {
+			mode = "100644"
+		}
+		entries[i] = &github.TreeEntry{Path: &name, Mode: &mode, Type: new("blob")}
+		if p.Files[name] == nil {
+			continue
+		}
+		g.Go(func() error {
+			return c.call(sending, "cannot send "+name, func() (*github.Response, error) {
+				blob, resp, err := c.gh.Git.CreateBlob(sending, at.Owner, at.Name, &github.Blob{Content: new(base64.StdEncoding.EncodeToString(p.Files[name])), Encoding: new("base64")})
+				entries[i].SHA = blob.SHA
+				return resp, err
+			})
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return "", err
+	}
+	var tree *github.Tree
+	err := c.call(ctx, "cannot send the list of files", func() (resp *github.Response, err error) {
+		tree, resp, err = c.gh.Git.CreateTree(ctx, at.Owner, at.Name, p.Base, entries)
+		return resp, err
+	})
+	if err != nil {
+		return "", err
+	}
+	var commit string
+	err = c.call(ctx, "cannot commit", func() (*github.Response, error) {
+		made, resp, err := c.gh.Git.CreateCommit(ctx, at.Owner, at.Name, &github.Commit{Message: &p.Title, Tree: tree, Parents: []*github.Commit{{SHA: &p.Base}}}, nil)
+		commit = made.GetSHA()
+		return resp, err
+	})
+	return commit, err
+}
+
+// setBranch makes a branch, or moves ours.
+func (c *Client) setBranch(ctx context.Context, at Repo, branch, commit string) error {
+	ref := &github.Reference{Ref: new("refs/heads/" + branch), Object: &github.GitObject{SHA: &commit}}
+	what := fmt.Sprintf("cannot write the branch %s of %s", branch, at)
+	err := c.call(ctx, what, func() (*github.Response, error) {
+		_, resp, err := c.gh.Git.CreateRef(ctx, at.Owner, at.Name, ref)
+		return resp, err
+	})
+	if !answered(err, http.StatusUnprocessableEntity) {
+		return err
+	}
+	return c.call(ctx, what, func() (*github.Response, error) {
+		_, resp, err := c.gh.Git.UpdateRef(ctx, at.Owner, at.Name, ref, true)
+		return resp, err
+	})
+}
+
+func (c *Client) openPull(ctx context.Context, repo Repo, head, base string, p Proposal) (*Proposed, error) {
+	var open []*github.PullRequest
+	err := c.call(ctx, "cannot list the pull requests of "+repo.String(), func() (resp *github.Response, err error) {
+		open, resp, err = c.gh.PullRequests.List(ctx, repo.Owner, repo.Name, &github.PullRequestListOptions{State: "open", Head: head, Base: base})
+		return resp, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	var made *github.PullRequest
+	what := "cannot open a pull request in " + repo.String()
+	if len(open) > 0 {
+		err = c.call(ctx, what, func() (resp *github.Response, err error) {
+			made, resp, err = c.gh.PullRequests.Edit(ctx, repo.Owner, repo.Name, open[0].GetNumber(), &github.PullRequest{Title: &p.Title, Body: &p.Body})
+			return resp, err
+		})
+		return &Proposed{Number: made.GetNumber(), URL: made.GetHTMLURL(), Updated: true}, err
+	}
+	err = c.call(ctx, what, func() (resp *github.Response, err error) {
+		made, resp, err = c.gh.PullRequests.Create(ctx, repo.Owner, repo.Name, &github.NewPullRequest{Title: &p.Title, Body: &p.Body, Head: &head, Base: &base, MaintainerCanModify: new(true)})
+		return resp, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &Proposed{Number: made.GetNumber(), URL: made.GetHTMLURL()}, nil
+}
