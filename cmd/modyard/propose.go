@@ -103,7 +103,7 @@ func (a *app) proposeChange(ctx context.Context, ch change) error {
 	if err := w.Copy(ctx, work); err != nil {
 		return err
 	}
-	defer w.Drop(work)
+	defer w.Drop(ctx, work)
 	reg := filepath.Join(work, filepath.FromSlash(p.folder))
 	if err := ch.make(reg); err != nil {
 		return err

@@ -119,9 +119,9 @@ func (w *Working) Copy(ctx context.Context, dir string) error {
 }
 
 // Drop removes a folder that Copy made.
-func (w *Working) Drop(dir string) {
+func (w *Working) Drop(ctx context.Context, dir string) {
 	_ = os.RemoveAll(dir)
-	_, _ = w.Output(context.Background(), "worktree", "prune")
+	_, _ = w.Output(ctx, "worktree", "prune")
 }
 
 // Changed lists the files that differ from a commit, also those that git does

@@ -265,7 +265,7 @@ func (c *Client) explain(what string, resp *github.Response, err error) error {
 func text(err error) string {
 	if e, ok := errors.AsType[*github.ErrorResponse](err); ok {
 		var out strings.Builder
-		out.WriteString(fmt.Sprintf("GitHub answers %d %s", e.Response.StatusCode, e.Message))
+		fmt.Fprintf(&out, "GitHub answers %d %s", e.Response.StatusCode, e.Message)
 		for _, one := range e.Errors {
 			if one.Message != "" {
 				out.WriteString("; " + one.Message)
