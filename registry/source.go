@@ -60,10 +60,6 @@ const maxBorrowed = 16
 // where its origin says, by f. They are to be checked against the digest when
 // they are used. The error, a [LostError], says where they were looked for.
 func (v *Version) Source(ctx context.Context, f *snapshot.Fetcher) (*snapshot.Tree, error) {
-	return v.source(ctx, f, maxBorrowed)
-}
-
-func (v *Version) source(ctx context.Context, f *snapshot.Fetcher, hops int) (*snapshot.Tree, error) {
 	m, _, err := v.Manifest()
 	if err != nil {
 		return nil, err
@@ -78,7 +74,7 @@ func (v *Version) source(ctx context.Context, f *snapshot.Fetcher, hops int) (*s
 	case s.Origin == "folder":
 		return v.fromFolder(ctx, m)
 	case s.Version.Value != "":
-		t, err = v.borrowed(ctx, f, m, hops)
+		t, err = v.borrowed(ctx, f, m)
 	default:
 		t, err = f.Origin(ctx, s)
 		looked = "its origin"
@@ -92,22 +88,39 @@ func (v *Version) source(ctx context.Context, f *snapshot.Fetcher, hops int) (*s
 	return t, nil
 }
 
-// borrowed gives the files of another version of the same registry.
-func (v *Version) borrowed(ctx context.Context, f *snapshot.Fetcher, m *schema.ModuleVersion, hops int) (*snapshot.Tree, error) {
-	ref, err := schema.ParseModuleRef(m.Snapshot.Version.Value)
-	switch {
-	case err != nil:
-		return nil, err
-	case ref.Registry != "" && ref.Registry != v.module.reg.Name:
-		return nil, fmt.Errorf("%q is of another registry, which is not read yet", ref)
-	case hops == 0:
+// hops counts, in a context, the versions that borrow one from another.
+type hops struct{}
+
+// borrowed gives the files of another version, of this registry or of another
+// one that the version's registries name.
+func (v *Version) borrowed(ctx context.Context, f *snapshot.Fetcher, m *schema.ModuleVersion) (*snapshot.Tree, error) {
+	n, _ := ctx.Value(hops{}).(int)
+	if n == maxBorrowed {
 		return nil, errors.New("the versions that it takes its files from lead in a circle")
+	}
+	ctx = context.WithValue(ctx, hops{}, n+1)
+	ref, err := schema.ParseModuleRef(m.Snapshot.Version.Value)
+	if err != nil {
+		return nil, err
+	}
+	if location, ok := m.Registries.Get(ref.Registry); ok && ref.Registry != "" {
+		if f.Version == nil {
+			return nil, fmt.Errorf("%q is of another registry, which cannot be read here", ref)
+		}
+		dir := ""
+		if d := v.module.reg.Dir; d != "" {
+			dir = filepath.Join(d, filepath.FromSlash(path.Dir(v.path)))
+		}
+		return f.Version(ctx, location.Value, dir, ref.Name, ref.Selector)
+	}
+	if ref.Registry != "" && ref.Registry != v.module.reg.Name {
+		return nil, fmt.Errorf("%q names the registry %q, which is not under registries", ref, ref.Registry)
 	}
 	p, err := v.module.reg.Pick(ref.Name, ref.Selector, PickOptions{AllowDisabled: true})
 	if err != nil {
 		return nil, err
 	}
-	return p.source(ctx, f, hops-1)
+	return p.Source(ctx, f)
 }
 
 func (v *Version) fromFolder(ctx context.Context, m *schema.ModuleVersion) (*snapshot.Tree, error) {

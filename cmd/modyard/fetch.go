@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/modyard/modyard/registry"
 	"github.com/modyard/modyard/registry/snapshot"
 )
 
@@ -27,6 +28,27 @@ func (a *app) fetcher() (*snapshot.Fetcher, error) {
 			return nil, err
 		}
 		return c.Folder(ctx, name, folder, scratch)
+	}
+	f.Version = func(ctx context.Context, location, dir, module, selector string) (*snapshot.Tree, error) {
+		p, err := a.parsePlace(location)
+		if err != nil {
+			return nil, err
+		}
+		if p == nil && dir == "" {
+			return nil, fmt.Errorf("the folder %q of a registry that is not on this disk cannot be read", location)
+		}
+		reg, diags, err := a.openRegistry(ctx, location, "", dir)
+		if err == nil {
+			err = diags.Err()
+		}
+		if err != nil {
+			return nil, err
+		}
+		v, err := reg.Pick(module, selector, registry.PickOptions{AllowDisabled: true})
+		if err != nil {
+			return nil, err
+		}
+		return v.Source(ctx, f)
 	}
 	a.fetch = f
 	return f, nil

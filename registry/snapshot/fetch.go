@@ -37,6 +37,9 @@ type Fetcher struct {
 	AzureURL string
 	// AzureToken is a personal access token. Default: none.
 	AzureToken string
+	// Version gives the files of a version of another registry, at a location
+	// as pipelines name it, relative to dir. Default: they are refused.
+	Version func(ctx context.Context, location, dir, module, selector string) (*Tree, error)
 	// Offline refuses whatever is not on this disk.
 	Offline bool
 
