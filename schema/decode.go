@@ -515,6 +515,8 @@ func (d *decoder) registry(n *yaml.Node) *Registry {
 			r.Description = str(v)
 		case "images":
 			r.Images = str(v)
+		case "index":
+			r.Index = str(v)
 		case "mirrors":
 			for _, c := range v.Content {
 				r.Mirrors = append(r.Mirrors, str(resolve(c)))

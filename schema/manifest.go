@@ -73,6 +73,7 @@ type Registry struct {
 	Images      string   `json:"images,omitempty"`  // HOST/PREFIX that images are published to
 	Mirrors     []string `json:"mirrors,omitempty"` // HOST/PREFIX that have copies
 	Source      string   `json:"source,omitempty"`  // the address of the repository, for people
+	Index       string   `json:"index,omitempty"`   // the branch that has the index
 	Policy      Policy   `json:"policy,omitzero"`
 }
 

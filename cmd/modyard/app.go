@@ -112,7 +112,7 @@ Begin with:  modyard run PIPELINE.yaml     run a pipeline
 	root.AddCommand(
 		a.initCmd(), a.newCmd(), a.addCmd(), a.checkCmd(), a.listCmd(), a.showCmd(), a.diffCmd(), a.searchCmd(),
 		a.deprecateCmd(), a.disableCmd(), a.enableCmd(), a.defaultCmd(),
-		a.publishCmd(), a.pullCmd(), a.verifyCmd(), a.proposeCmd(),
+		a.publishCmd(), a.pullCmd(), a.verifyCmd(), a.proposeCmd(), a.indexCmd(),
 		a.testCmd(), a.outdatedCmd(), a.upgradeCmd(), a.affectedCmd(), a.planCmd(), a.graphCmd(), a.lockCmd(), a.runCmd(), a.whyCmd(), a.runsCmd(), a.logsCmd(), a.cacheCmd(), a.versionCmd(),
 	)
 	return root

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -187,5 +188,52 @@ func TestProposeModule(t *testing.T) {
 	}
 	if got := h.repo.Git("show", "modyard/deprecate-word-count-1.0.0:modules/word-count/module.yaml"); !strings.Contains(got, "1.0.0: {state: deprecated, reason: slow}") {
 		t.Errorf("module.yaml is %s", got)
+	}
+}
+
+// TestIndex: the index makes a search of a registry on GitHub a few requests,
+// however many modules there are; what has changed since is read itself.
+func TestIndex(t *testing.T) {
+	h := newHub(t, "index: gh-pages\n")
+	for i := range 20 {
+		name := fmt.Sprintf("m%02d", i)
+		write(t, filepath.Join(h.clone, "modules", name, "module.yaml"), "apiVersion: modyard.dev/v1\nkind: Module\nname: "+name+"\ndescription: Does something with words.\n")
+	}
+	h.commit(t, "many")
+	h.push(t, "main")
+	maintainer := h.user(t, "alice-token")
+	maintainer.env = append(maintainer.env, "GITHUB_REPOSITORY=acme/modules")
+	for _, want := range []string{"has the index of", "is that of"} {
+		out, err := maintainer.command(h.clone, "modyard", "index", "--push").CombinedOutput()
+		if err != nil || !strings.Contains(string(out), want) {
+			t.Fatalf("%v: %s", err, out)
+		}
+	}
+	if got := h.repo.Git("show", "gh-pages:modyard/v1/modules/word-count.jsonl"); !strings.HasPrefix(got, `{"version":"1.0.0","digest":"sha256:`) {
+		t.Errorf("a module's file is %s", got)
+	}
+	search := func() string {
+		t.Helper()
+		w := h.user(t, "")
+		h.s.Forget()
+		return w.run(t, w.dir, "modyard", "search", "words", "--registry", "github.com/acme/modules")
+	}
+	out := search()
+	if got := h.s.Requests(); len(got) > 7 || strings.Count(out, "\n") != 22 {
+		t.Errorf("to search took %q: %s", got, out)
+	}
+	// A module changes, and nobody has made the index anew.
+	write(t, filepath.Join(h.clone, "modules", "m07", "module.yaml"), "apiVersion: modyard.dev/v1\nkind: Module\nname: m07\ndescription: Does nothing.\n")
+	h.commit(t, "change")
+	h.push(t, "main")
+	if out := search(); strings.Contains(out, "m07") || strings.Count(out, "\n") != 21 || len(h.s.Requests()) > 8 {
+		t.Errorf("after a change: %s %q", out, h.s.Requests())
+	}
+	if out := maintainer.fails(t, h.w.dir, "modyard", "-C", "acme", "index"); !strings.Contains(out, "give --out DIR or --push") {
+		t.Errorf("without a place: %s", out)
+	}
+	maintainer.run(t, h.clone, "modyard", "index", "--out", filepath.Join(h.w.dir, "site"))
+	if _, err := os.Stat(filepath.Join(h.w.dir, "site", "modyard", "v1", "search.json")); err != nil {
+		t.Error(err)
 	}
 }

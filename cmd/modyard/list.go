@@ -14,42 +14,30 @@ import (
 	"github.com/modyard/modyard/schema"
 )
 
-// moduleRow is a module in a listing.
-type moduleRow struct {
-	Name        string       `json:"name"`
-	Version     string       `json:"version,omitempty"` // what is picked when none is asked for
-	Versions    []string     `json:"versions"`
-	State       schema.State `json:"state"`
-	Tags        []string     `json:"tags,omitempty"`
-	Owners      []string     `json:"owners,omitempty"`
-	Description string       `json:"description"`
-}
-
-// moduleRows reads the modules of a registry; problems in a module are said
-// and the module is listed all the same.
-func (a *app) moduleRows(r *registry.Registry) ([]moduleRow, error) {
-	rows := []moduleRow{}
+// moduleRows reads the modules of a registry, from its index where it has one;
+// problems in a module are said and the module is listed all the same.
+func (a *app) moduleRows(ctx context.Context, r *registry.Registry) ([]registry.Summary, error) {
+	known := a.fromIndex(ctx, r)
+	rows := []registry.Summary{}
 	for _, name := range r.Names() {
-		m, diags, err := r.Module(name)
-		if err != nil {
-			return nil, err
+		row, ok := known[name]
+		if !ok {
+			var diags schema.Diagnostics
+			var err error
+			if row, diags, err = r.Summarize(name); err != nil {
+				return nil, err
+			}
+			if diags.Err() != nil {
+				a.say("warning: the module %q has problems: modyard check", name)
+			}
 		}
-		if diags.Err() != nil {
-			a.say("warning: the module %q has problems: modyard check", name)
-		}
-		row := moduleRow{Name: name, State: cmp.Or(m.State, schema.Active), Tags: m.Tags, Owners: m.Owners, Description: m.Description, Versions: []string{}}
-		for _, v := range m.Versions {
-			row.Versions = append(row.Versions, v.String())
-		}
-		if p, err := m.Pick("", registry.PickOptions{}); err == nil {
-			row.Version = p.Version.String()
-		}
+		row.Tree = ""
 		rows = append(rows, row)
 	}
 	return rows, nil
 }
 
-func (a *app) printRows(rows []moduleRow, asJSON bool) error {
+func (a *app) printRows(rows []registry.Summary, asJSON bool) error {
 	if asJSON {
 		return a.json(rows)
 	}
@@ -78,7 +66,7 @@ func (a *app) listCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			rows, err := a.moduleRows(r)
+			rows, err := a.moduleRows(cmd.Context(), r)
 			if err != nil {
 				return err
 			}
@@ -107,7 +95,7 @@ func (a *app) searchCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			rows, err := a.moduleRows(r)
+			rows, err := a.moduleRows(cmd.Context(), r)
 			if err != nil {
 				return err
 			}
@@ -126,9 +114,9 @@ func (a *app) searchCmd() *cobra.Command {
 
 // rank keeps the modules that have every word: in the name before tags before
 // the description.
-func rank(rows []moduleRow, words []string) []moduleRow {
+func rank(rows []registry.Summary, words []string) []registry.Summary {
 	type scored struct {
-		moduleRow
+		registry.Summary
 		score int
 	}
 	var found []scored
@@ -158,9 +146,9 @@ func rank(rows []moduleRow, words []string) []moduleRow {
 		}
 	}
 	slices.SortStableFunc(found, func(a, b scored) int { return b.score - a.score })
-	out := []moduleRow{}
+	out := []registry.Summary{}
 	for _, s := range found {
-		out = append(out, s.moduleRow)
+		out = append(out, s.Summary)
 	}
 	return out
 }

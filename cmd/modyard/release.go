@@ -76,7 +76,7 @@ func (a *app) outputs(rows []publishRow) {
 
 // releases makes a tag and a release for each version that is published.
 func (p *publishing) releases(ctx context.Context, versions []*registry.Version, rows []publishRow, failed []error) error {
-	repo, host, err := p.hub()
+	repo, host, err := p.a.hub(p.reg)
 	if err != nil {
 		return err
 	}
@@ -120,11 +120,11 @@ func (p *publishing) releases(ctx context.Context, versions []*registry.Version,
 
 // hub is the repository on GitHub: the workflow's, or the one that the registry
 // says it is.
-func (p *publishing) hub() (github.Repo, string, error) {
-	name, _ := p.a.lookup("GITHUB_REPOSITORY")
-	host := p.a.actionsHost()
+func (a *app) hub(reg *registry.Registry) (github.Repo, string, error) {
+	name, _ := a.lookup("GITHUB_REPOSITORY")
+	host := a.actionsHost()
 	if name == "" {
-		place, err := p.a.parsePlace(strings.TrimPrefix(p.reg.Source, "https://"))
+		place, err := a.parsePlace(strings.TrimPrefix(reg.Source, "https://"))
 		if err != nil || place == nil || place.owner == "" {
 			return github.Repo{}, "", &hinted{"the registry does not say which repository on GitHub it is", "add source: https://github.com/OWNER/REPO to registry.yaml"}
 		}

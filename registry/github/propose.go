@@ -15,7 +15,7 @@ import (
 
 // Proposal is a change for a pull request.
 type Proposal struct {
-	Base   string // the commit that the files were changed from
+	Base   string // the commit that the files were changed from; "" for none
 	Branch string // where the change is put; a pull request from it is updated
 	Title  string
 	Body   string
@@ -149,7 +149,11 @@ func (c *Client) commitFiles(ctx context.Context, at Repo, p Proposal) (string, 
 	}
 	var commit string
 	err = c.call(ctx, "cannot commit", func() (*github.Response, error) {
-		made, resp, err := c.gh.Git.CreateCommit(ctx, at.Owner, at.Name, &github.Commit{Message: &p.Title, Tree: tree, Parents: []*github.Commit{{SHA: &p.Base}}}, nil)
+		var parents []*github.Commit
+		if p.Base != "" {
+			parents = append(parents, &github.Commit{SHA: &p.Base})
+		}
+		made, resp, err := c.gh.Git.CreateCommit(ctx, at.Owner, at.Name, &github.Commit{Message: &p.Title, Tree: tree, Parents: parents}, nil)
 		commit = made.GetSHA()
 		return resp, err
 	})

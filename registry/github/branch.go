@@ -1,0 +1,111 @@
+package github
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"path"
+	"slices"
+
+	"github.com/google/go-github/v60/github"
+)
+
+// PutFolder makes a folder of a branch hold these files and no others, in one
+// commit, and makes the branch when it is not there. Files that are there as
+// they are cost no request. It reports whether anything changed.
+func (c *Client) PutFolder(ctx context.Context, repo Repo, branch, folder, message string, files map[string][]byte) (bool, error) {
+	for try := 1; ; try++ {
+		changed, err := c.putFolder(ctx, repo, branch, folder, message, files)
+		if !answered(err, http.StatusUnprocessableEntity) || try == tries {
+			return changed, err
+		}
+		// Somebody else has moved the branch: on top of that, then.
+	}
+}
+
+func (c *Client) putFolder(ctx context.Context, repo Repo, branch, folder, message string, files map[string][]byte) (bool, error) {
+	tip, err := c.commit(ctx, repo, "heads/"+branch)
+	if err != nil && !IsNotFound(err) {
+		return false, err
+	}
+	p := Proposal{Base: tip, Title: message, Files: map[string][]byte{}}
+	var there *Tree
+	if tip != "" {
+		if there, err = c.tree(ctx, repo, tip, ""); err != nil {
+			return false, err
+		}
+		var old []string
+		if n, err := there.find(folder); err == nil && n.isDir() {
+			if old, err = there.names(n, folder); err != nil {
+				return false, err
+			}
+		}
+		for _, name := range old {
+			if _, keep := files[name]; !keep {
+				p.Files[name] = nil
+			}
+		}
+	}
+	for name, data := range files {
+		if there != nil {
+			if n, err := there.find(name); err == nil && n.object == blobHash(data) {
+				continue
+			}
+		}
+		p.Files[name] = data
+	}
+	if len(p.Files) == 0 {
+		return false, nil
+	}
+	commit, err := c.commitFiles(ctx, repo, p)
+	if err != nil {
+		return false, err
+	}
+	ref := &github.Reference{Ref: github.String("refs/heads/" + branch), Object: &github.GitObject{SHA: &commit}}
+	return true, c.call(ctx, fmt.Sprintf("cannot write the branch %s of %s", branch, repo), func() (resp *github.Response, err error) {
+		if tip == "" {
+			_, resp, err = c.gh.Git.CreateRef(ctx, repo.Owner, repo.Name, ref)
+		} else {
+			_, resp, err = c.gh.Git.UpdateRef(ctx, repo.Owner, repo.Name, ref, false)
+		}
+		return resp, err
+	})
+}
+
+// names lists the files below a folder, from the root.
+func (t *Tree) names(n *node, prefix string) ([]string, error) {
+	var out []string
+	for _, c := range n.children {
+		name := path.Join(prefix, c.name)
+		if !c.isDir() {
+			out = append(out, name)
+			continue
+		}
+		if !c.loaded {
+			if err := t.load(c, true); err != nil {
+				return nil, err
+			}
+		}
+		below, err := t.names(c, name)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, below...)
+	}
+	slices.Sort(out)
+	return out, nil
+}
+
+// Object is git's hash of a file or folder of the registry, or "".
+func (t *Tree) Object(name string) string {
+	n, err := t.find(t.at(name))
+	if err != nil {
+		return ""
+	}
+	return n.object
+}
+
+// Branch is the same repository at the tip of a branch, from its root.
+func (t *Tree) Branch(ctx context.Context, branch string) (*Tree, error) {
+	return t.c.At(ctx, t.repo, "heads/"+branch, "")
+}
