@@ -237,3 +237,29 @@ func TestIndex(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestWorkflowRun: the check of a fork's pull request, made again in a workflow
+// that may write, finds the pull request and comments.
+func TestWorkflowRun(t *testing.T) {
+	h := newHub(t, "")
+	h.w.run(t, h.clone, "git", "checkout", "-q", "-b", "topic")
+	h.w.run(t, h.clone, "modyard", "new", "version", "word-count", "--bump", "patch")
+	h.commit(t, "new")
+	h.push(t, "topic")
+	number := h.repo.OpenPull("topic", "main", "Change", "alice").Number
+	for _, head := range []string{h.head(t, "HEAD"), strings.Repeat("1", 40)} {
+		file := h.payload(t, "workflow_run.json", func(e map[string]any) {
+			run := e["workflow_run"].(map[string]any)
+			run["head_sha"], run["head_branch"] = head, "topic"
+			run["head_repository"].(map[string]any)["owner"].(map[string]any)["login"] = "acme"
+		})
+		w := h.user(t, "write-token")
+		out, err := w.command(h.clone, "modyard", "check", "--event", file).CombinedOutput()
+		if err != nil || strings.Contains(string(out), "comment:") != (head == h.head(t, "HEAD")) {
+			t.Errorf("%v: %s", err, out)
+		}
+	}
+	if got := h.ours(number); len(got) != 1 || !strings.Contains(got[0], "modyard: good") {
+		t.Errorf("comments %q", got)
+	}
+}
