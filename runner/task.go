@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/modyard/modyard/runner/store"
@@ -246,8 +248,8 @@ func value(o store.Output, spec schema.Spec) (any, error) {
 // before it are done.
 func (s *ModuleStep) resolveParams(output func(Source) (any, bool, error)) (map[string]any, error) {
 	out := make(map[string]any, len(s.Values))
-	for name, p := range s.Values {
-		v, set, err := p.resolve(output)
+	for _, name := range slices.Sorted(maps.Keys(s.Values)) { // the first problem is always the same
+		v, set, err := s.Values[name].resolve(output)
 		if bad, ok := errors.AsType[*valueError](err); ok {
 			return nil, &StepError{Reason: "param", Message: fmt.Sprintf("param %q: %v", name, bad.error)}
 		}
