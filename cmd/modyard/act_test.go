@@ -214,6 +214,7 @@ func (h *hub) ours(number int) (out []string) {
 // TestActionPullRequest runs the real action, by act, on pull requests.
 func TestActionPullRequest(t *testing.T) {
 	need(t, "act")
+	t.Parallel()
 	h := newHub(t, "")
 	w := h.w
 	w.run(t, h.clone, "git", "checkout", "-q", "-b", "topic")
@@ -286,6 +287,7 @@ func jsonText(s string) string {
 // TestActionPublish runs the real action, by act, on tags and pushes.
 func TestActionPublish(t *testing.T) {
 	need(t, "act")
+	t.Parallel()
 	images := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0)), registry.WithReferrersSupport(true)))
 	t.Cleanup(images.Close)
 	host := images.Listener.Addr().String()

@@ -32,8 +32,19 @@ func TestFaults(t *testing.T) {
 	if out, err := exec.Command("go", "build", "-o", bin, ".").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
+	t.Run("kill", func(t *testing.T) {
+		// Some rounds a store, side by side: what is verified stays small.
+		const rounds = 25
+		for range (kills() + rounds - 1) / rounds {
+			t.Run("some", func(t *testing.T) {
+				t.Parallel()
+				dir := t.TempDir()
+				killed(t, &program{bin, dir, filepath.Join(dir, "store")}, min(rounds, kills()))
+			})
+		}
+	})
 	for name, test := range map[string]func(*testing.T, *program){
-		"kill": killed, "at once": atOnce, "interrupted": interrupted, "terminated": terminated, "stubborn": stubborn,
+		"at once": atOnce, "interrupted": interrupted, "terminated": terminated, "stubborn": stubborn,
 		"second signal": secondSignal, "full disk": fullDisk, "large log": largeLog, "large output": largeOutput,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -120,14 +131,18 @@ outputs: {n: "${{ steps.sum.outputs.n }}", copy: "${{ steps.sum.outputs.copy }}"
 
 // killed kills modyard at random moments: the store is whole each time, and
 // running again ends right.
-func killed(t *testing.T, p *program) {
-	kills := 25
-	if testing.Short() {
-		kills = 5
-	}
+// kills is how many runs are killed.
+func kills() int {
 	if n, err := strconv.Atoi(os.Getenv("MODYARD_KILLS")); err == nil {
-		kills = n
+		return n
 	}
+	if testing.Short() {
+		return 5
+	}
+	return 25
+}
+
+func killed(t *testing.T, p *program, kills int) {
 	p.pipeline(t, work)
 	if err := os.WriteFile(filepath.Join(p.dir, "raw.txt"), bytes.Repeat([]byte("raw\n"), 1000), 0o644); err != nil {
 		t.Fatal(err)
