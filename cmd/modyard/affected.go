@@ -31,7 +31,27 @@ const maxPipelines = 10_000
 // uses finds the steps below a folder that have a module of the registry:
 // those of pipelines, read from files, not of modules, whose steps are pinned.
 func (a *app) uses(ctx context.Context, root string, reg *registry.Registry, module string) ([]use, error) {
+	list, ok := a.pipelines[root]
+	if !ok {
+		var err error
+		if list, err = pipelinesBelow(ctx, root); err != nil {
+			return nil, err
+		}
+		if a.pipelines == nil {
+			a.pipelines = map[string][]*schema.Pipeline{}
+		}
+		a.pipelines[root] = list
+	}
 	var out []use
+	for _, p := range list {
+		out = append(out, a.usesOf(p, filepath.FromSlash(p.File), reg, module)...)
+	}
+	return out, nil
+}
+
+// pipelinesBelow reads the good pipelines below a folder.
+func pipelinesBelow(ctx context.Context, root string) ([]*schema.Pipeline, error) {
+	var out []*schema.Pipeline
 	files := 0
 	err := filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
 		switch {
@@ -47,20 +67,18 @@ func (a *app) uses(ctx context.Context, root string, reg *registry.Registry, mod
 		if files++; files > maxPipelines {
 			return fs.SkipAll
 		}
-		pipeline := pipelineIn(p, module)
-		if pipeline == nil {
-			return nil
+		if pipeline := pipelineIn(p); pipeline != nil {
+			out = append(out, pipeline)
 		}
-		out = append(out, a.usesOf(pipeline, p, reg, module)...)
 		return nil
 	})
 	return out, err
 }
 
-// pipelineIn reads a file; nil unless it is a good pipeline with the word.
-func pipelineIn(file, word string) *schema.Pipeline {
+// pipelineIn reads a file; nil unless it is a good pipeline.
+func pipelineIn(file string) *schema.Pipeline {
 	data, err := readManifest(file, schema.MaxPipeline)
-	if err != nil || !strings.Contains(string(data), word) || !strings.Contains(string(data), schema.KindPipeline) {
+	if err != nil || !strings.Contains(string(data), schema.KindPipeline) {
 		return nil
 	}
 	m, diags := schema.Parse(filepath.ToSlash(file), data)

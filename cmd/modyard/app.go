@@ -55,8 +55,10 @@ type app struct {
 	fetch   *snapshot.Fetcher
 	oci     *oci.Client
 	hubs    map[string]*github.Client // by host
-	bytes   atomic.Int64              // that went over the network
-	scratch string                    // a folder for what is fetched, made when it is needed
+	// pipelines are those below a folder, once they were read.
+	pipelines map[string][]*schema.Pipeline
+	bytes     atomic.Int64 // that went over the network
+	scratch   string       // a folder for what is fetched, made when it is needed
 }
 
 // run is the whole program: arguments in, exit code out.

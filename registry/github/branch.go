@@ -61,7 +61,7 @@ func (c *Client) putFolder(ctx context.Context, repo Repo, branch, folder, messa
 	if err != nil {
 		return false, err
 	}
-	ref := &github.Reference{Ref: github.String("refs/heads/" + branch), Object: &github.GitObject{SHA: &commit}}
+	ref := &github.Reference{Ref: new("refs/heads/" + branch), Object: &github.GitObject{SHA: &commit}}
 	return true, c.call(ctx, fmt.Sprintf("cannot write the branch %s of %s", branch, repo), func() (resp *github.Response, err error) {
 		if tip == "" {
 			_, resp, err = c.gh.Git.CreateRef(ctx, repo.Owner, repo.Name, ref)
