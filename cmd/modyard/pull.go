@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -19,7 +20,8 @@ func (a *app) pullCmd() *cobra.Command {
 		Long: `Bring the snapshots that a pipeline or a module needs into the store, so that a
 run needs no network: from the registry's folders or git history, from where the
 version says, or out of its OCI image. Every snapshot is compared with the
-digest that was reviewed.
+digest that was reviewed. Images that steps run in are brought by their digest,
+each as an OCI layout beside the store.
 ` + exitHelp,
 		Args: oneArg("a pipeline's file or a module"),
 		RunE: func(cmd *cobra.Command, args []string) error { return a.pull(cmd.Context(), args[0], f) },
@@ -44,6 +46,9 @@ func (a *app) pull(ctx context.Context, target string, f *planFlags) error {
 	defer st.Close()
 	stop := a.showBytes()
 	defer stop()
+	if err := a.pullImages(ctx, p.plan); err != nil {
+		return err
+	}
 	seen := map[schema.Digest]bool{runner.EmptyTree: true}
 	for _, s := range p.plan.Steps {
 		if seen[s.Snapshot.Digest] {
@@ -55,6 +60,40 @@ func (a *app) pull(ctx context.Context, target string, f *planFlags) error {
 			return fmt.Errorf("%s: %w", s.Title(), err)
 		}
 		a.say("%s  %s  %s", what, s.Snapshot.Digest, s.Title())
+	}
+	return nil
+}
+
+// pullImages brings the images that steps run in, each as an OCI layout beside
+// the store, which podman runs as oci:DIR.
+func (a *app) pullImages(ctx context.Context, p *runner.Plan) error {
+	store, err := a.storeDir()
+	if err != nil {
+		return err
+	}
+	seen := map[string]bool{"": true}
+	for _, s := range p.Steps {
+		image := s.Run.Environment.Image.Value
+		if m := s.Module; m != nil && m.Version.Snapshot.IsEnvironment() {
+			image = m.Version.Snapshot.Image.Name.Value
+		}
+		if seen[image] {
+			continue
+		}
+		seen[image] = true
+		c, err := a.client()
+		if err != nil {
+			return err
+		}
+		at, had, err := c.Keep(ctx, image, store+"-images")
+		if err != nil {
+			return fmt.Errorf("%s: %w", s.Title(), err)
+		}
+		what := "pulled"
+		if had {
+			what = "had   "
+		}
+		a.say("%s  %s  the image of %s, in %s", what, image, s.Title(), filepath.ToSlash(at))
 	}
 	return nil
 }
