@@ -64,7 +64,9 @@ func TestBounds(t *testing.T) {
 				t.Errorf("got %v, want %q", diags[:min(1, len(diags))], c.want)
 			}
 			t.Logf("%v, %d MiB, %d diagnostics", took, grown>>20, len(diags))
-			if took > 2*time.Second {
+			// Half a second at most on a machine that does nothing else; a text
+			// that is read again and again takes minutes.
+			if took > time.Minute {
 				t.Errorf("it took %v", took)
 			}
 			if grown > 256<<20 {
