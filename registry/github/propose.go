@@ -131,7 +131,9 @@ func (c *Client) commitFiles(ctx context.Context, at Repo, p Proposal) (string, 
 		g.Go(func() error {
 			return c.call(sending, "cannot send "+name, func() (*github.Response, error) {
 				blob, resp, err := c.gh.Git.CreateBlob(sending, at.Owner, at.Name, &github.Blob{Content: new(base64.StdEncoding.EncodeToString(p.Files[name])), Encoding: new("base64")})
-				entries[i].SHA = blob.SHA
+				if err == nil {
+					entries[i].SHA = blob.SHA
+				}
 				return resp, err
 			})
 		})

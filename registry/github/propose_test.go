@@ -1,6 +1,8 @@
 package github_test
 
 import (
+	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -45,5 +47,25 @@ func TestPropose(t *testing.T) {
 	}
 	if _, err := client(t, s, github.Options{}).Propose(t.Context(), modules, github.Proposal{}); err == nil || !strings.Contains(err.Error(), "without a token") {
 		t.Errorf("without a token: %v", err)
+	}
+}
+
+// TestProposeRefused: a file that GitHub does not take ends with what it says.
+func TestProposeRefused(t *testing.T) {
+	s, r := started(t)
+	base := strings.TrimSpace(r.Git("rev-parse", "main"))
+	s.Fault(func(w http.ResponseWriter, r *http.Request) bool {
+		if !strings.HasSuffix(r.URL.Path, "/git/blobs") {
+			return false
+		}
+		w.WriteHeader(http.StatusUnprocessableEntity)
+		fmt.Fprint(w, `{"message": "too large"}`)
+		return true
+	})
+	_, err := client(t, s, github.Options{Token: "alice-token"}).Propose(t.Context(), modules, github.Proposal{
+		Base: base, Branch: "b", Title: "t", Files: map[string][]byte{"a": []byte("a")},
+	})
+	if err == nil || !strings.Contains(err.Error(), "cannot send a: GitHub answers 422 too large") {
+		t.Errorf("%v", err)
 	}
 }
