@@ -102,11 +102,8 @@ func (a *app) usesOf(p *schema.Pipeline, file string, reg *registry.Registry, mo
 		}
 		u := use{File: filepath.ToSlash(file), Step: s.Name, Module: ref.String(), Ref: ref}
 		if lock != nil {
-			for _, l := range lock.Steps {
-				if l.Name == s.Name {
-					u.Locked = l.Value.Version
-				}
-			}
+			l, _ := lock.Steps.Get(s.Name)
+			u.Locked = l.Version
 		}
 		out = append(out, u)
 	}
@@ -123,11 +120,7 @@ func (a *app) isRegistry(location, dir string, reg *registry.Registry) bool {
 		at := cmp.Or(p.url, "https://"+p.host+"/"+p.owner+"/"+p.name)
 		return strings.EqualFold(strings.TrimSuffix(at, ".git"), strings.TrimSuffix(strings.TrimSuffix(reg.Source, "/"), ".git"))
 	}
-	path := filepath.FromSlash(location)
-	if !filepath.IsAbs(path) {
-		path = filepath.Join(dir, path)
-	}
-	x, errX := os.Stat(path)
+	x, errX := os.Stat(folderAt(location, dir))
 	y, errY := os.Stat(reg.Dir)
 	return errX == nil && errY == nil && os.SameFile(x, y)
 }

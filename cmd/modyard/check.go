@@ -127,40 +127,45 @@ func (a *app) checkRegistry(ctx context.Context, dir string, o *checkOptions) er
 			}
 		}
 	}
-	res, err := registry.Check(ctx, dir, registry.CheckOptions{Base: o.base, Deep: o.deep, Fix: o.fix, Fetcher: f})
+	res, r, err := a.reviewed(ctx, dir, registry.CheckOptions{Base: o.base, Deep: o.deep, Fix: o.fix, Fetcher: f})
 	if err != nil {
 		return err
 	}
 	for _, f := range res.Fixed {
 		a.say("fixed %s", f)
 	}
-	diags := res.Diagnostics
-	nested, err := a.checkNested(ctx, res)
-	if err != nil {
-		return err
-	}
-	diags = append(diags, nested...)
-	diags.Sort()
-	r, err := a.review(ctx, res, diags)
-	if err != nil {
-		return err
-	}
 	if a.format == "json" && o.base != "" {
 		err = a.json(r)
 	} else {
-		err = a.diagnostics(diags)
+		err = a.diagnostics(r.Diagnostics)
 	}
 	if err != nil {
 		return err
 	}
 	r.print(a)
-	a.say("%s: %s and %s read, %s", res.Registry.Name, count(res.Modules, "module"), count(res.Versions, "version"), count(diags.Errors(), "problem"))
+	a.say("%s: %s and %s read, %s", res.Registry.Name, count(res.Modules, "module"), count(res.Versions, "version"), count(r.Diagnostics.Errors(), "problem"))
 	if e != nil {
 		if err := a.tellPull(ctx, e, number, r); err != nil {
 			return err
 		}
 	}
 	return r.exit()
+}
+
+// reviewed checks a registry, wires its modules that are pipelines, and judges.
+func (a *app) reviewed(ctx context.Context, dir string, opt registry.CheckOptions) (*registry.Checked, *review, error) {
+	res, err := registry.Check(ctx, dir, opt)
+	if err != nil {
+		return nil, nil, err
+	}
+	nested, err := a.checkNested(ctx, res)
+	if err != nil {
+		return nil, nil, err
+	}
+	diags := append(res.Diagnostics, nested...)
+	diags.Sort()
+	r, err := a.review(ctx, res, diags)
+	return res, r, err
 }
 
 // checkNested wires the modules that are pipelines, as a run would.

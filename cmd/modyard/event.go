@@ -22,9 +22,6 @@ type event struct {
 		Base   struct {
 			SHA string `json:"sha"`
 		} `json:"base"`
-		Head struct {
-			SHA string `json:"sha"`
-		} `json:"head"`
 	} `json:"pull_request"`
 	WorkflowRun *struct {
 		HeadSHA        string `json:"head_sha"`
@@ -45,7 +42,6 @@ type event struct {
 	} `json:"label"`
 	Ref    string `json:"ref"`
 	Before string `json:"before"`
-	After  string `json:"after"`
 }
 
 // maxEvent bounds an event, in bytes.
@@ -101,6 +97,9 @@ func (a *app) pullOf(ctx context.Context, e *event) (number int, base string, er
 	return c.FindPull(ctx, repo, run.HeadRepository.Owner.Login, run.HeadBranch, run.HeadSHA)
 }
 
+// deepHint is what makes a clone have the commits that a question needs.
+const deepHint = "check out with fetch-depth: 0 and filter: blob:none"
+
 // forkPoint is where the working tree parted from the base.
 func forkPoint(ctx context.Context, dir, base string) (string, error) {
 	repo, err := git.Open(ctx, dir)
@@ -108,14 +107,14 @@ func forkPoint(ctx context.Context, dir, base string) (string, error) {
 		return "", err
 	}
 	if _, err := repo.Commit(ctx, base); err != nil {
-		return "", &hinted{fmt.Sprintf("the commit %.12s of the base is not in this clone", base), "check out with fetch-depth: 0 and filter: blob:none"}
+		return "", &hinted{fmt.Sprintf("the commit %.12s of the base is not in this clone", base), deepHint}
 	}
 	out, err := repo.Output(ctx, "merge-base", base, "HEAD")
 	if err != nil {
 		if ctx.Err() != nil {
 			return "", context.Cause(ctx)
 		}
-		return "", &hinted{fmt.Sprintf("there is no common history of %.12s and what is checked out", base), "check out with fetch-depth: 0 and filter: blob:none"}
+		return "", &hinted{fmt.Sprintf("there is no common history of %.12s and what is checked out", base), deepHint}
 	}
 	return strings.TrimSpace(string(out)), nil
 }

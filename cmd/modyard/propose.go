@@ -108,20 +108,11 @@ func (a *app) proposeChange(ctx context.Context, ch change) error {
 	if err := ch.make(reg); err != nil {
 		return err
 	}
-	res, err := registry.Check(ctx, reg, registry.CheckOptions{Base: w.Commit, Fix: true, Fetcher: f, Display: "."})
+	_, r, err := a.reviewed(ctx, reg, registry.CheckOptions{Base: w.Commit, Fix: true, Fetcher: f, Display: "."})
 	if err != nil {
 		return err
 	}
-	nested, err := a.checkNested(ctx, res)
-	if err != nil {
-		return err
-	}
-	diags := append(res.Diagnostics, nested...)
-	if err := a.diagnostics(diags); err != nil {
-		return err
-	}
-	r, err := a.review(ctx, res, diags)
-	if err != nil {
+	if err := a.diagnostics(r.Diagnostics); err != nil {
 		return err
 	}
 	r.print(a)

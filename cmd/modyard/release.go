@@ -47,7 +47,7 @@ func onDefault(ctx context.Context, dir, tag, branch string) error {
 		}
 	}
 	if tip == "" {
-		return &hinted{fmt.Sprintf("the branch %q is not in this clone, so nothing tells whether the tag was merged", branch), "check out with fetch-depth: 0 and filter: blob:none"}
+		return &hinted{fmt.Sprintf("the branch %q is not in this clone, so nothing tells whether the tag was merged", branch), deepHint}
 	}
 	commit, err := repo.Commit(ctx, "refs/tags/"+tag)
 	if err != nil {

@@ -78,10 +78,7 @@ func (a *app) openRegistry(ctx context.Context, location, pin, dir string) (*reg
 		p.ref = cmpOr(pin, p.ref)
 		return a.openPlace(ctx, p, location)
 	}
-	path := filepath.FromSlash(location)
-	if !filepath.IsAbs(path) {
-		path = filepath.Join(dir, path)
-	}
+	path := folderAt(location, dir)
 	reg, diags, err := registry.Open(os.DirFS(path), filepath.ToSlash(path))
 	if errors.Is(err, registry.ErrNoRegistry) {
 		return nil, nil, &runner.ResolveError{Message: fmt.Sprintf("there is no registry in the folder %q", location), Hint: "a registry has registry.yaml at its root; the path is relative to the pipeline's file"}
@@ -90,6 +87,15 @@ func (a *app) openRegistry(ctx context.Context, location, pin, dir string) (*reg
 		reg.Dir = path
 	}
 	return reg, diags, err
+}
+
+// folderAt is the folder of a location on this disk, relative to dir.
+func folderAt(location, dir string) string {
+	path := filepath.FromSlash(location)
+	if filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(dir, path)
 }
 
 // Resolve finds the version that a step asks for.
