@@ -263,3 +263,70 @@ func TestWorkflowRun(t *testing.T) {
 		t.Errorf("comments %q", got)
 	}
 }
+
+// TestUpgradePull: newer versions are proposed to the repository that the
+// pipeline's clone came from, whose files stay as they are.
+func TestUpgradePull(t *testing.T) {
+	h := newHub(t, "")
+	h.s.Token("dev-token", "dev", "write", "acme/app")
+	app := h.s.Repo("acme", "app")
+	w := h.user(t, "dev-token")
+	dir := filepath.Join(w.dir, "app")
+	file := filepath.Join(dir, "ml", "pipeline.yaml")
+	write(t, file, remotePipeline)
+	write(t, filepath.Join(dir, "ml", "text.txt"), "one two three\n")
+	w.run(t, dir, "git", "init", "-q", "-b", "main")
+	w.run(t, dir, "modyard", "lock", "ml/pipeline.yaml")
+	w.run(t, dir, "git", "add", "-A")
+	w.run(t, dir, "git", "commit", "-q", "-m", "first")
+	if out := w.fails(t, dir, "modyard", "upgrade", "--pr", "ml/pipeline.yaml"); !strings.Contains(out, "names no origin") {
+		t.Errorf("no origin: %s", out)
+	}
+	w.run(t, dir, "git", "remote", "add", "origin", "file://"+app.Dir)
+	w.run(t, dir, "git", "push", "-q", "origin", "main")
+	if out := w.fails(t, dir, "modyard", "upgrade", "--pr", "ml/pipeline.yaml"); !strings.Contains(out, "came from elsewhere") {
+		t.Errorf("another origin: %s", out)
+	}
+	w.run(t, dir, "git", "remote", "set-url", "origin", "git@github.com:acme/app.git")
+	propose := func(want string, args ...string) {
+		t.Helper()
+		out, err := w.command(filepath.Join(dir, "ml"), "modyard", append([]string{"upgrade", "--pr", "pipeline.yaml"}, args...)...).CombinedOutput()
+		if err != nil || !strings.Contains(string(out), want) {
+			t.Fatalf("%v: %s", err, out)
+		}
+	}
+	propose("nothing to propose: acme/app has it as it is")
+	h.w.run(t, h.clone, "modyard", "new", "version", "word-count", "--bump", "minor")
+	h.w.run(t, h.clone, "modyard", "new", "version", "word-count", "--version", "2.0.0", "--param", "kind:string=@all")
+	h.w.run(t, h.clone, "modyard", "deprecate", "word-count@1.0.0", "--reason", "slow for @everyone")
+	h.commit(t, "more")
+	h.push(t, "main")
+	propose("would write ml/pipeline.lock.yaml", "--dry-run")
+	propose("opened acme/app#")
+	propose("updated acme/app#", "--latest")
+	pulls := app.Pulls()
+	if len(pulls) != 1 || pulls[0].Title != "Upgrade word-count to 2.0.0" {
+		t.Fatalf("the pull requests are %+v", pulls)
+	}
+	for _, want := range []string{"| <code>count</code> | <code>acme/word-count&#64;^1</code> | <code>1.0.0</code> | <code>2.0.0</code> |", "is deprecated: slow for &#64;&#8288;everyone", "kind"} {
+		if !strings.Contains(pulls[0].Body, want) {
+			t.Errorf("the text lacks %q: %s", want, pulls[0].Body)
+		}
+	}
+	if got := app.Git("show", "modyard/upgrade-ml-pipeline:ml/pipeline.yaml"); got != strings.Replace(strings.TrimSpace(remotePipeline), "^1", "^2.0.0", 1) && got != strings.Replace(remotePipeline, "^1", "^2.0.0", 1) {
+		t.Errorf("the pipeline is %s", got)
+	}
+	if got := app.Git("show", "modyard/upgrade-ml-pipeline:ml/pipeline.lock.yaml"); !strings.Contains(got, "version: 2.0.0") {
+		t.Errorf("the lock is %s", got)
+	}
+	if out := w.run(t, dir, "git", "status", "--short"); out != "" {
+		t.Errorf("the clone has changed: %s", out)
+	}
+	// What the latest does not fit is said by its place in the repository.
+	h.w.run(t, h.clone, "modyard", "new", "version", "word-count", "--version", "3.0.0", "--param", "size:integer")
+	h.commit(t, "breaking")
+	h.push(t, "main")
+	if out := w.fails(t, dir, "modyard", "upgrade", "--pr", "--latest", "ml/pipeline.yaml"); !strings.Contains(out, `ml/pipeline.yaml:`) || !strings.Contains(out, `param "size"`) || strings.Contains(out, "proposal") {
+		t.Errorf("what does not fit: %s", out)
+	}
+}

@@ -119,8 +119,8 @@ func (a *app) here(ctx context.Context, f *registryFlag, pr bool, what string, d
 		return r
 	}, what)
 	return a.proposeChange(ctx, change{
-		to: f.dir, title: strings.ToUpper(what[:1]) + what[1:], branch: branch,
-		make: func(dir string) error { return do(&registryFlag{dir: dir}) },
+		to: p, branch: branch,
+		make: a.registryChange(p, strings.ToUpper(what[:1])+what[1:], func(reg string) error { return do(&registryFlag{dir: reg}) }),
 	})
 }
 

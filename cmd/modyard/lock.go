@@ -49,6 +49,14 @@ those that are named.
 }
 
 func (a *app) lock(ctx context.Context, file string, f *planFlags) error {
+	if err := a.writeLock(ctx, file, f); err != nil {
+		return err
+	}
+	a.say("wrote %s", lockFile(file))
+	return nil
+}
+
+func (a *app) writeLock(ctx context.Context, file string, f *planFlags) error {
 	p, err := a.plan(ctx, file, f)
 	if err != nil {
 		return err
@@ -89,12 +97,10 @@ func (a *app) lock(ctx context.Context, file string, f *planFlags) error {
 			}
 		}
 	}
-	out := lockFile(file)
-	if err := os.WriteFile(out, lockText(lock), 0o644); err != nil {
+	if err := os.WriteFile(lockFile(file), lockText(lock), 0o644); err != nil {
 		return fmt.Errorf("cannot write the lock: %w", err)
 	}
 	a.reportLock(p.lock, lock)
-	a.say("wrote %s", out)
 	return nil
 }
 

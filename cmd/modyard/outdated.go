@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/modyard/modyard/registry"
+	"github.com/modyard/modyard/registry/git"
 	"github.com/modyard/modyard/runner/store"
 	"github.com/modyard/modyard/schema"
 )
@@ -30,7 +32,8 @@ type standing struct {
 	Needs   registry.Bump     `json:"needs"`  // the least bump from used to latest
 	Changes []registry.Change `json:"changes"`
 
-	ref schema.ModuleRef
+	ref                schema.ModuleRef
+	used, fits, latest *registry.Version
 }
 
 func (s standing) outdated() bool {
@@ -112,24 +115,28 @@ func standingOf(reg *registry.Registry, ref schema.ModuleRef, step string, lock 
 			}
 		}
 	}
+	s.used, s.fits, s.latest = used, fits.Version, used
 	s.Used, s.Fits, s.State, s.Reason = used.String(), fits.String(), cmp.Or(used.State, m.State, schema.Active), cmp.Or(used.Reason, m.Reason)
-	s.Latest = s.Used
-	latest, err := m.Pick(registry.Latest, registry.PickOptions{AllowDisabled: true})
-	if err != nil {
-		return s, nil //nolint:nilerr // there is none: all are disabled, or pre-releases
+	if latest, err := m.Pick(registry.Latest, registry.PickOptions{AllowDisabled: true}); err == nil { // else all are disabled, or pre-releases
+		s.latest = latest.Version
 	}
-	s.Latest = latest.String()
-	before, _, err := used.Manifest()
-	if err != nil {
-		return s, err
-	}
-	after, _, err := latest.Manifest()
-	if err != nil || before == nil || after == nil {
-		return s, err
-	}
-	d := registry.Compare(before, after)
+	s.Latest = s.latest.String()
+	d, err := s.since(s.latest)
 	s.Changes, s.Needs = append(s.Changes, d.Changes...), d.Bump()
-	return s, nil
+	return s, err
+}
+
+// since is what changes in the interface from the version in use to another.
+func (s *standing) since(v *registry.Version) (registry.Difference, error) {
+	before, _, err := s.used.Manifest()
+	if err != nil {
+		return registry.Difference{}, err
+	}
+	after, _, err := v.Manifest()
+	if err != nil || before == nil || after == nil {
+		return registry.Difference{}, err
+	}
+	return registry.Compare(before, after), nil
 }
 
 func (a *app) printStandings(list []standing) error {
@@ -163,7 +170,8 @@ func (a *app) printStandings(list []standing) error {
 }
 
 func (a *app) upgradeCmd() *cobra.Command {
-	var latest, dry bool
+	var u upgrading
+	var pr bool
 	cmd := &cobra.Command{
 		Use:   "upgrade PIPELINE.yaml [STEP]…",
 		Short: "Take newer versions, of all steps or of those that are named",
@@ -171,6 +179,10 @@ func (a *app) upgradeCmd() *cobra.Command {
 --latest, steps that ask for less ask for the latest version from now on; the
 pipeline keeps its comments and order. A pipeline that the new versions do not
 fit is left as it is, and what does not fit is said.
+
+With --pr your files stay as they are: the pipeline on the default branch of the
+repository on GitHub that this clone came from is upgraded, and a pull request
+proposes it. Running it again updates that pull request.
 ` + exitHelp,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
@@ -179,65 +191,160 @@ fit is left as it is, and what does not fit is said.
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.upgrade(cmd.Context(), args[0], args[1:], latest, dry)
+			u.file, u.shown, u.steps = args[0], args[0], args[1:]
+			if pr {
+				return a.proposeUpgrade(cmd.Context(), u)
+			}
+			return a.upgrade(cmd.Context(), u)
 		},
 	}
-	cmd.Flags().BoolVar(&latest, "latest", false, "let steps that ask for a range or a version ask for the latest")
-	cmd.Flags().BoolVar(&dry, "dry-run", false, "say what would change")
+	cmd.Flags().BoolVar(&u.latest, "latest", false, "let steps that ask for a range or a version ask for the latest")
+	cmd.Flags().BoolVar(&u.dry, "dry-run", false, "say what would change")
+	cmd.Flags().BoolVar(&pr, "pr", false, "propose it in a pull request")
 	return cmd
 }
 
-func (a *app) upgrade(ctx context.Context, file string, steps []string, latest, dry bool) error {
-	list, err := a.standings(ctx, file)
-	if err != nil {
+// upgrading is an upgrade of a pipeline's steps.
+type upgrading struct {
+	file, shown string   // where it is, and how messages call it
+	steps       []string // all, if none is named
+	latest, dry bool
+}
+
+func (a *app) upgrade(ctx context.Context, u upgrading) error {
+	_, text, err := a.newer(ctx, u)
+	if err != nil || u.dry {
 		return err
+	}
+	if err := a.writeUpgrade(ctx, u, text); err != nil {
+		return err
+	}
+	if text != nil {
+		a.say("wrote %s", u.shown)
+	}
+	a.say("wrote %s", lockFile(u.shown))
+	return nil
+}
+
+// newer finds the steps that get another version, says so, and makes the
+// pipeline's new text, which is nil when no step asks for anything else.
+func (a *app) newer(ctx context.Context, u upgrading) (moves []move, text []byte, err error) {
+	list, err := a.standings(ctx, u.file)
+	if err != nil {
+		return nil, nil, err
 	}
 	var names []string
 	for _, s := range list {
 		names = append(names, s.Step)
 	}
-	for _, s := range steps {
+	for _, s := range u.steps {
 		if !slices.Contains(names, s) {
-			return &hinted{fmt.Sprintf("there is no step %q with a module", s), schema.DidYouMean(s, names)}
+			return nil, nil, &hinted{fmt.Sprintf("there is no step %q with a module", s), schema.DidYouMean(s, names)}
 		}
 	}
-	data, err := readManifest(file, schema.MaxPipeline)
+	data, err := readManifest(u.file, schema.MaxPipeline)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	edit, moved := schema.NewEdit(data), false
+	edit := schema.NewEdit(data)
 	for _, s := range list {
-		if len(steps) > 0 && !slices.Contains(steps, s.Step) {
+		if len(u.steps) > 0 && !slices.Contains(u.steps, s.Step) {
 			continue
 		}
-		if latest && s.Fits != s.Latest {
+		if u.latest && s.Fits != s.Latest {
 			ref := s.ref
 			ref.Selector = newSelector(ref.Selector, s.Latest)
 			if err := edit.Set(schema.Scalar(ref.String()), "steps", s.Step, "module"); err != nil {
-				return fmt.Errorf("step %q: %w", s.Step, err)
+				return nil, nil, fmt.Errorf("step %q: %w", s.Step, err)
 			}
 			a.say("%s: %s becomes %s", s.Step, s.Module, ref)
-			moved = true
+			moves, text = append(moves, move{s, s.latest}), edit.Bytes()
 		} else if s.Fits != s.Used {
 			a.say("%s: %s becomes %s", s.Step, s.Used, s.Fits)
+			moves = append(moves, move{s, s.fits})
 		}
 	}
-	if dry {
-		return nil
-	}
-	if moved {
-		if err := a.trial(ctx, file, edit.Bytes()); err != nil {
+	return moves, text, nil
+}
+
+// writeUpgrade writes the pipeline's new text, if there is one and it can be
+// planned, and the lock.
+func (a *app) writeUpgrade(ctx context.Context, u upgrading, text []byte) error {
+	if text != nil {
+		if err := a.trial(ctx, u.file, text); err != nil {
 			return err
 		}
-		if err := os.WriteFile(file, edit.Bytes(), 0o644); err != nil {
-			return fmt.Errorf("cannot write %s: %w", file, unwrapPath(err))
+		if err := os.WriteFile(u.file, text, 0o644); err != nil {
+			return fmt.Errorf("cannot write %s: %w", u.shown, unwrapPath(err))
 		}
-		a.say("wrote %s", file)
 	}
-	if len(steps) == 0 {
-		steps = []string{"*"}
+	if len(u.steps) == 0 {
+		u.steps = []string{"*"}
 	}
-	return a.lock(ctx, file, &planFlags{upgrade: steps, unbound: true})
+	return a.writeLock(ctx, u.file, &planFlags{upgrade: u.steps, unbound: true})
+}
+
+// move is a step that gets another version.
+type move struct {
+	standing
+	to *registry.Version
+}
+
+// proposeUpgrade upgrades the pipeline as it is on the default branch of the
+// repository that the clone around it came from.
+func (a *app) proposeUpgrade(ctx context.Context, u upgrading) error {
+	repo, err := git.Open(ctx, filepath.Dir(u.file))
+	if err != nil {
+		return err
+	}
+	inside, err := repo.Rel(u.file)
+	if err != nil {
+		return err
+	}
+	to, err := a.originOf(ctx, repo)
+	if err != nil {
+		return err
+	}
+	branch := "modyard/upgrade-" + strings.ReplaceAll(strings.TrimSuffix(inside, path.Ext(inside)), "/", "-")
+	return a.proposeChange(ctx, change{to: to, branch: branch, dry: u.dry, make: func(ctx context.Context, copy, _ string) (title, body string, err error) {
+		u.file = filepath.Join(copy, filepath.FromSlash(inside))
+		if _, err := os.Stat(u.file); err != nil {
+			return "", "", &hinted{fmt.Sprintf("the default branch of %s/%s has no %s", to.owner, to.name, inside), "push the pipeline first"}
+		}
+		moves, text, err := a.newer(ctx, u)
+		if err != nil || len(moves) == 0 {
+			return "", "", err
+		}
+		if err := a.writeUpgrade(ctx, u, text); err != nil {
+			return "", "", err
+		}
+		return upgradeText(inside, moves)
+	}})
+}
+
+// upgradeText says in a pull request what an upgrade changes.
+func upgradeText(file string, moves []move) (title, body string, err error) {
+	title = fmt.Sprintf("Upgrade %s of %s", count(len(moves), "step"), path.Base(file))
+	if len(moves) == 1 {
+		title = fmt.Sprintf("Upgrade %s to %s", moves[0].to.Module(), moves[0].to)
+	}
+	var table, more strings.Builder
+	fmt.Fprintf(&table, "Newer versions of modules for %s.\n\n| step | module | from | to | needs |\n| --- | --- | --- | --- | --- |\n", code(file))
+	for _, m := range moves {
+		d, err := m.since(m.to)
+		if err != nil {
+			return "", "", err
+		}
+		fmt.Fprintf(&table, "| %s | %s | %s | %s | %s |\n", code(m.Step), code(m.Module), code(m.Used), code(m.to.String()), d.Bump())
+		if m.Reason != "" {
+			fmt.Fprintf(&more, "\n%s %s is %s: %s\n", code(m.to.Module()), code(m.Used), m.State, plain(m.Reason))
+		}
+		if len(d.Changes) > 0 {
+			fmt.Fprintf(&more, "\nStep %s:\n\n", code(m.Step))
+			listSome(&more, d.Changes, func(c registry.Change) string { return "- " + plain(c.String()) })
+		}
+	}
+	return title, cut(table.String() + more.String()), nil
 }
 
 // newSelector asks for a version in the way that the step did: a number by a

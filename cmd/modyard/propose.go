@@ -55,28 +55,32 @@ func (a *app) propose(ctx context.Context, dir, to, title string, dry bool) erro
 	if err := diags.Err(); err != nil {
 		return err
 	}
-	return a.proposeChange(ctx, change{
-		to: to, title: title, branch: "modyard/" + m.Name, dry: dry,
-		make: func(reg string) error { return overlay(filepath.Join(reg, "modules", m.Name), dir) },
-	})
-}
-
-// change is a change of a remote registry.
-type change struct {
-	to, title, branch string
-	dry               bool
-	make              func(dir string) error // changes the registry in the folder
-}
-
-// proposeChange makes a change in a copy of a remote registry, checks it as
-// its own workflow would, and proposes it.
-func (a *app) proposeChange(ctx context.Context, ch change) error {
-	p, err := a.parsePlace(ch.to)
+	place, err := a.parsePlace(to)
 	if err != nil {
 		return err
 	}
+	return a.proposeChange(ctx, change{
+		to: place, branch: "modyard/" + m.Name, dry: dry,
+		make: a.registryChange(place, title, func(reg string) error { return overlay(filepath.Join(reg, "modules", m.Name), dir) }),
+	})
+}
+
+// change is a change of a repository on GitHub.
+type change struct {
+	to     *place
+	branch string
+	dry    bool
+	// make changes a copy of the repository that is at the commit, checks what
+	// it made, and says what the pull request is to say.
+	make func(ctx context.Context, copy, commit string) (title, body string, err error)
+}
+
+// proposeChange makes a change in a copy of a repository's default branch and
+// proposes it.
+func (a *app) proposeChange(ctx context.Context, ch change) error {
+	p := ch.to
 	if p == nil || p.owner == "" {
-		return usagef("name the registry on GitHub: github.com/OWNER/REPO")
+		return usagef("name the repository on GitHub: github.com/OWNER/REPO")
 	}
 	c, err := a.github(ctx, p.host)
 	if err != nil {
@@ -93,7 +97,7 @@ func (a *app) proposeChange(ctx context.Context, ch change) error {
 	}
 	w, err := git.Checkout(ctx, "https://"+p.host+"/"+p.owner+"/"+p.name+".git", branch, filepath.Join(cache, "git"), a.offline)
 	if err != nil {
-		return fmt.Errorf("the registry %s: %w", ch.to, err)
+		return fmt.Errorf("the repository %s: %w", repo, err)
 	}
 	f, err := a.fetcher()
 	if err != nil {
@@ -104,30 +108,23 @@ func (a *app) proposeChange(ctx context.Context, ch change) error {
 		return err
 	}
 	defer w.Drop(ctx, work)
-	reg := filepath.Join(work, filepath.FromSlash(p.folder))
-	if err := ch.make(reg); err != nil {
-		return err
+	title, body, err := ch.make(ctx, work, w.Commit)
+	if problems, ok := errors.AsType[*schema.ProblemsError](err); ok {
+		for i, d := range problems.Diagnostics { // the copy is nothing that anybody knows
+			problems.Diagnostics[i].File = strings.TrimPrefix(d.File, filepath.ToSlash(work)+"/")
+		}
 	}
-	_, r, err := a.reviewed(ctx, reg, registry.CheckOptions{Base: w.Commit, Fix: true, Fetcher: f, Display: "."})
 	if err != nil {
 		return err
-	}
-	if err := a.diagnostics(r.Diagnostics); err != nil {
-		return err
-	}
-	r.print(a)
-	if r.Verdict == verdictProblems {
-		return r.exit()
 	}
 	files, modes, err := changedFiles(ctx, work, w.Commit)
 	if err != nil {
 		return err
 	}
 	if len(files) == 0 {
-		a.say("nothing to propose: %s has it as it is", ch.to)
+		a.say("nothing to propose: %s has it as it is", repo)
 		return nil
 	}
-	title := cmpOr(ch.title, r.title())
 	if ch.dry {
 		for _, name := range sortedKeys(files) {
 			a.say("would write %s", name)
@@ -135,7 +132,7 @@ func (a *app) proposeChange(ctx context.Context, ch change) error {
 		a.say("would open a pull request: %s", title)
 		return nil
 	}
-	done, err := c.Propose(ctx, repo, github.Proposal{Base: w.Commit, Branch: ch.branch, Title: title, Body: r.markdown(), Files: files, Modes: modes})
+	done, err := c.Propose(ctx, repo, github.Proposal{Base: w.Commit, Branch: ch.branch, Title: title, Body: body, Files: files, Modes: modes})
 	if err != nil {
 		return err
 	}
@@ -149,6 +146,33 @@ func (a *app) proposeChange(ctx context.Context, ch change) error {
 	a.say("%s %s#%d", verb, repo, done.Number)
 	fmt.Fprintln(a.out, done.URL)
 	return nil
+}
+
+// registryChange makes a change of a registry, and checks it as the registry's
+// own workflow would.
+func (a *app) registryChange(to *place, title string, do func(reg string) error) func(ctx context.Context, copy, commit string) (string, string, error) {
+	return func(ctx context.Context, copy, commit string) (string, string, error) {
+		reg := filepath.Join(copy, filepath.FromSlash(to.folder))
+		if err := do(reg); err != nil {
+			return "", "", err
+		}
+		f, err := a.fetcher()
+		if err != nil {
+			return "", "", err
+		}
+		_, r, err := a.reviewed(ctx, reg, registry.CheckOptions{Base: commit, Fix: true, Fetcher: f, Display: "."})
+		if err != nil {
+			return "", "", err
+		}
+		if err := a.diagnostics(r.Diagnostics); err != nil {
+			return "", "", err
+		}
+		r.print(a)
+		if r.Verdict == verdictProblems {
+			return "", "", r.exit()
+		}
+		return cmpOr(title, r.title()), r.markdown(), nil
+	}
 }
 
 // title says in a line what is new.

@@ -55,6 +55,33 @@ func (a *app) parsePlace(location string) (*place, error) {
 	return &place{host: elem[0], owner: elem[1], name: strings.TrimSuffix(elem[2], ".git"), folder: strings.Join(elem[3:], "/"), ref: ref}, nil
 }
 
+// originOf finds the repository on GitHub that a clone came from.
+func (a *app) originOf(ctx context.Context, repo *git.Repo) (*place, error) {
+	out, _ := repo.Output(ctx, "config", "--get", "remote.origin.url") // not get-url, which rewrites
+	address := strings.TrimSpace(string(out))
+	rest := address
+	if _, after, ok := strings.Cut(rest, "://"); ok {
+		rest = after
+	} else {
+		rest = strings.Replace(rest, ":", "/", 1) // git@github.com:owner/repo
+	}
+	if host, _, _ := strings.Cut(rest, "/"); strings.Contains(host, "@") {
+		rest = rest[strings.LastIndexByte(host, '@')+1:]
+	}
+	p, err := a.parsePlace(rest)
+	if err != nil {
+		return nil, err
+	}
+	if p == nil || p.owner == "" {
+		what := "names no origin"
+		if address != "" {
+			what = "came from elsewhere"
+		}
+		return nil, &hinted{fmt.Sprintf("the clone at %s %s: a pull request needs a repository on GitHub", repo.Root, what), "git remote add origin https://github.com/OWNER/REPO; GH_HOST names another GitHub server"}
+	}
+	return p, nil
+}
+
 // isGitHub reports whether a host is a GitHub server: github.com, or the one
 // that gh or GitHub Actions name.
 func (a *app) isGitHub(host string) bool {
