@@ -358,6 +358,9 @@ func (l *linter) origin(s *Snapshot) {
 
 func (l *linter) registry(r *Registry) {
 	p := r.Policy
+	if r.Index == "oci" && r.Images == "" {
+		l.add(l.place("index"), RuleSchema, "add images: HOST/PREFIX", "the index is beside the images, and there are none")
+	}
 	for _, k := range p.Keys {
 		l.path(k)
 	}

@@ -73,7 +73,7 @@ type Registry struct {
 	Images      string   `json:"images,omitempty"`  // HOST/PREFIX that images are published to
 	Mirrors     []string `json:"mirrors,omitempty"` // HOST/PREFIX that have copies
 	Source      string   `json:"source,omitempty"`  // the address of the repository, for people
-	Index       string   `json:"index,omitempty"`   // the branch that has the index
+	Index       string   `json:"index,omitempty"`   // the branch that has the index, or "oci" for an artifact beside the images
 	Policy      Policy   `json:"policy,omitzero"`
 }
 

@@ -3,11 +3,23 @@
 package main
 
 import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
 	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	ggcr "github.com/google/go-containerregistry/pkg/registry"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
 )
 
 // user makes a machine of somebody who has no clone: a folder, a store, and
@@ -235,6 +247,118 @@ func TestIndex(t *testing.T) {
 	maintainer.run(t, h.clone, "modyard", "index", "--out", filepath.Join(h.w.dir, "site"))
 	if _, err := os.Stat(filepath.Join(h.w.dir, "site", "modyard", "v1", "search.json")); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestIndexImage: the index beside the images is used if somebody has signed it
+// who may, and as far as it is of the commit that is read.
+func TestIndexImage(t *testing.T) {
+	h := newHub(t, "")
+	images := httptest.NewServer(ggcr.New(ggcr.Logger(log.New(io.Discard, "", 0))))
+	t.Cleanup(images.Close)
+	at := strings.TrimPrefix(images.URL, "http://") + "/acme"
+	key, err := os.ReadFile(filepath.Join(h.w.dir, "key.pub"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(h.clone, "key.pub"), string(key))
+	h.append(t, "registry.yaml", "images: "+at+"\nindex: oci\npolicy: {keys: [key.pub]}\n")
+	for i := range 20 {
+		name := fmt.Sprintf("m%02d", i)
+		write(t, filepath.Join(h.clone, "modules", name, "module.yaml"), "apiVersion: modyard.dev/v1\nkind: Module\nname: "+name+"\ndescription: Does something with words.\n")
+	}
+	h.commit(t, "many")
+	h.push(t, "main")
+	if out := h.w.fails(t, h.clone, "modyard", "index", "--push"); !strings.Contains(out, "nobody signs the index") {
+		t.Errorf("without a key: %s", out)
+	}
+	search := func(most int) string {
+		t.Helper()
+		w := h.user(t, "")
+		h.s.Forget()
+		out, err := w.command(w.dir, "modyard", "search", "words", "--registry", "github.com/acme/modules").CombinedOutput()
+		if err != nil || strings.Count(string(out), "  Does something with words.\n") != 20 {
+			t.Errorf("search: %v: %s", err, out)
+		}
+		if got := h.s.Requests(); len(got) > most {
+			t.Errorf("to search took %d requests: %q", len(got), got)
+		}
+		return string(out)
+	}
+	const all = 60 // requests: an index saves some of them
+	if out := search(all); !strings.Contains(out, "warning: the index beside the images is not used: it is not there") {
+		t.Errorf("without an index: %s", out)
+	}
+	push := func(key string) {
+		t.Helper()
+		if out, err := h.w.command(h.clone, "modyard", "index", "--push", "--key", filepath.Join(h.w.dir, key)).CombinedOutput(); err != nil || !strings.Contains(string(out), at+"/modyard.index:latest is the index of ") {
+			t.Fatalf("%v: %s", err, out)
+		}
+	}
+	push("other.pem")
+	if out := search(all); !strings.Contains(out, "is not used: it is signed by none of those who may sign") {
+		t.Errorf("signed by another: %s", out)
+	}
+	push("key.pem")
+	if out := search(7); strings.Contains(out, "warning") {
+		t.Errorf("with an index: %s", out)
+	}
+	// An index of an older commit holds for what has not changed since.
+	write(t, filepath.Join(h.clone, "modules", "m07", "module.yaml"), "apiVersion: modyard.dev/v1\nkind: Module\nname: m07\ndescription: Does something else.\ntags: [words]\n")
+	write(t, filepath.Join(h.clone, "modules", "m20", "module.yaml"), "apiVersion: modyard.dev/v1\nkind: Module\nname: m20\ndescription: Does something with words.\n")
+	h.commit(t, "change")
+	h.push(t, "main")
+	if out := search(10); !strings.Contains(out, "m07") || !strings.Contains(out, "Does something else.") {
+		t.Errorf("after a change: %s", out)
+	}
+	// Who may write images and not sign cannot say anything else of the registry.
+	fake, err := name.ParseReference(at + "/modyard.index:latest")
+	if err != nil {
+		t.Fatal(err)
+	}
+	forge(t, fake, func(m map[string]any) {
+		config := m["config"].(map[string]any)
+		claim, err := base64.StdEncoding.DecodeString(config["data"].(string))
+		if err != nil {
+			t.Fatal(err)
+		}
+		claim = bytes.Replace(claim, []byte(`"registry":"acme"`), []byte(`"registry":"acne"`), 1)
+		config["data"] = base64.StdEncoding.EncodeToString(claim)
+		config["digest"] = fmt.Sprintf("sha256:%x", sha256.Sum256(claim))
+	})
+	if out := search(all); !strings.Contains(out, "is not used: ") {
+		t.Errorf("forged: %s", out)
+	}
+}
+
+// forge changes the manifest under a tag.
+func forge(t *testing.T, ref name.Reference, change func(m map[string]any)) {
+	t.Helper()
+	d, err := remote.Get(ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var m map[string]any
+	if err := json.Unmarshal(d.Manifest, &m); err != nil {
+		t.Fatal(err)
+	}
+	change(m)
+	text, err := json.Marshal(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, "http://"+ref.Context().RegistryStr()+"/v2/"+ref.Context().RepositoryStr()+"/manifests/"+ref.Identifier(), bytes.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", string(d.MediaType))
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusCreated {
+		t.Fatal(resp.Status)
 	}
 }
 

@@ -1,7 +1,10 @@
 package main
 
 import (
+	"archive/tar"
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -12,13 +15,16 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/modyard/modyard/registry"
+	"github.com/modyard/modyard/registry/attest"
 	"github.com/modyard/modyard/registry/git"
 	"github.com/modyard/modyard/registry/github"
+	"github.com/modyard/modyard/registry/oci"
+	"github.com/modyard/modyard/schema"
 )
 
 func (a *app) indexCmd() *cobra.Command {
 	var f registryFlag
-	var out string
+	var out, key string
 	var push bool
 	cmd := &cobra.Command{
 		Use:   "index",
@@ -27,20 +33,23 @@ func (a *app) indexCmd() *cobra.Command {
 and search say, and one small file a module with a line a version. Any web
 server serves them; none is needed.
 
-With --push they are put on the branch that index in registry.yaml names, through
-GitHub's API, and list and search of github.com/OWNER/REPO read them there. A
-module that has changed since the index was made is read itself.
+With --push they are put where index in registry.yaml says: on that branch, through
+GitHub's API, or, with index: oci, beside the images, as one artifact that is
+signed. list and search of github.com/OWNER/REPO read them there; where the
+registry's policy names who may sign, an index that nobody of them has signed is
+not used. A module that has changed since the index was made is read itself.
 ` + exitHelp,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.index(cmd.Context(), &f, out, push) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.index(cmd.Context(), &f, out, key, push) },
 	}
 	f.register(cmd)
 	cmd.Flags().StringVar(&out, "out", "", "write the files below `DIR`")
-	cmd.Flags().BoolVar(&push, "push", false, "put them on the branch that registry.yaml names")
+	cmd.Flags().BoolVar(&push, "push", false, "put them where registry.yaml says")
+	cmd.Flags().StringVar(&key, "key", "", "sign an artifact with the private key in `FILE`")
 	return cmd
 }
 
-func (a *app) index(ctx context.Context, f *registryFlag, out string, push bool) error {
+func (a *app) index(ctx context.Context, f *registryFlag, out, key string, push bool) error {
 	if (out == "") == !push {
 		return usagef("give --out DIR or --push")
 	}
@@ -53,7 +62,11 @@ func (a *app) index(ctx context.Context, f *registryFlag, out string, push bool)
 		return err
 	}
 	if push {
-		return a.pushIndex(ctx, reg, files, commit)
+		signer, err := a.signer(key)
+		if err != nil {
+			return err
+		}
+		return a.pushIndex(ctx, reg, signer, files, commit)
 	}
 	for name, data := range files {
 		dst := filepath.Join(out, filepath.FromSlash(name))
@@ -106,9 +119,12 @@ func indexOf(ctx context.Context, reg *registry.Registry) (files map[string][]by
 	return files, commit, err
 }
 
-func (a *app) pushIndex(ctx context.Context, reg *registry.Registry, files map[string][]byte, commit string) error {
-	if reg.Index == "" {
-		return &hinted{"the registry does not say which branch has its index", "add index: gh-pages to registry.yaml"}
+func (a *app) pushIndex(ctx context.Context, reg *registry.Registry, signer attest.Signer, files map[string][]byte, commit string) error {
+	switch reg.Index {
+	case "":
+		return &hinted{"the registry does not say where its index is", "add index: gh-pages, a branch, or index: oci to registry.yaml"}
+	case indexOCI:
+		return a.pushIndexImage(ctx, reg, signer, files, commit)
 	}
 	repo, host, err := a.hub(reg)
 	if err != nil {
@@ -130,6 +146,141 @@ func (a *app) pushIndex(ctx context.Context, reg *registry.Registry, files map[s
 	return nil
 }
 
+// What a registry calls the index that is an artifact beside its images, and
+// what that consists of.
+const (
+	indexOCI  = "oci"
+	indexName = "modyard.index" // no module is called so: names have no dots
+	indexTag  = "latest"
+
+	indexType      = "application/vnd.modyard.index.v1+json"
+	searchType     = "application/vnd.modyard.search.v1+json"
+	modulesType    = "application/vnd.modyard.index.modules.v1.tar"
+	indexPredicate = "https://modyard.dev/index/v1"
+
+	maxIndex = 64 << 20 // bytes of a search file
+)
+
+// indexClaim is the config of an index's artifact, and what is signed.
+type indexClaim struct {
+	Format   int           `json:"format"`
+	Registry string        `json:"registry"`
+	Commit   string        `json:"commit"`
+	Search   schema.Digest `json:"search"`  // of the search file
+	Modules  schema.Digest `json:"modules"` // of the tar with the modules' files
+}
+
+func (a *app) pushIndexImage(ctx context.Context, reg *registry.Registry, signer attest.Signer, files map[string][]byte, commit string) error {
+	c, err := a.client()
+	if err != nil {
+		return err
+	}
+	if signer == nil && len(reg.Policy.Keys)+len(reg.Policy.Identities) > 0 {
+		return &hinted{"the registry's policy names who may sign, and nobody signs the index", "give --key FILE, or publish from a workflow with permissions: {id-token: write}"}
+	}
+	search := oci.NewBlob(searchType, files[registry.SearchFile])
+	search.Title = path.Base(registry.SearchFile)
+	packed, err := packed(files)
+	if err != nil {
+		return err
+	}
+	modules := oci.NewBlob(modulesType, packed)
+	modules.Title = "modules.tar"
+	repository := reg.Images + "/" + indexName
+	config := schema.JSON(indexClaim{registry.IndexFormat, reg.Name, commit, search.Digest, modules.Digest})
+	art := oci.Artifact{Type: indexType, Config: oci.NewBlob(indexType, []byte(config)), Blobs: []oci.Blob{search, modules}}
+	if signer != nil {
+		if err := art.Sign(ctx, signer, repository, indexPredicate, map[string]any{"registry": reg.Name, "commit": commit}); err != nil {
+			return err
+		}
+	}
+	if err := c.PutArtifact(ctx, repository, indexTag, art); err != nil {
+		return err
+	}
+	a.say("%s:%s is the index of %.12s", repository, indexTag, commit)
+	return nil
+}
+
+// packed is a tar of the modules' files of an index, the same for the same
+// files.
+func packed(files map[string][]byte) ([]byte, error) {
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for _, name := range sortedKeys(files) {
+		if name == registry.SearchFile {
+			continue
+		}
+		if err := w.WriteHeader(&tar.Header{Name: name, Mode: 0o644, Size: int64(len(files[name]))}); err != nil {
+			return nil, err
+		}
+		if _, err := w.Write(files[name]); err != nil {
+			return nil, err
+		}
+	}
+	err := w.Close()
+	return b.Bytes(), err
+}
+
+// searchImage reads the search file of the index that is an artifact.
+func (a *app) searchImage(ctx context.Context, reg *registry.Registry) (*registry.Search, error) {
+	c, err := a.client()
+	if err != nil {
+		return nil, err
+	}
+	repository := reg.Images + "/" + indexName
+	art, err := c.GetArtifact(ctx, repository, indexTag)
+	if err != nil {
+		return nil, err
+	}
+	if art == nil || art.Type != indexType {
+		return nil, errors.New("it is not there")
+	}
+	by, err := a.verifier(reg, nil)
+	if err != nil {
+		return nil, err
+	}
+	if by.Any() {
+		v, err := c.Signature(ctx, repository, art, by, indexPredicate)
+		if err == nil && v == nil {
+			err = attest.ErrUntrusted
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	var claim indexClaim
+	if err := json.Unmarshal(art.Config.Data, &claim); err != nil {
+		return nil, fmt.Errorf("what it says of itself cannot be read: %w", err)
+	}
+	if claim.Registry != reg.Name {
+		return nil, fmt.Errorf("it is of the registry %q", claim.Registry)
+	}
+	for _, b := range art.Blobs {
+		if b.Digest == claim.Search {
+			data, err := c.ReadBlob(ctx, repository, b, maxIndex)
+			if err != nil {
+				return nil, err
+			}
+			return registry.ParseSearch(bytes.NewReader(data))
+		}
+	}
+	return nil, errors.New("it has no search file")
+}
+
+// searchBranch reads the search file of the index that is on a branch.
+func searchBranch(ctx context.Context, tree *github.Tree, branch string) (*registry.Search, error) {
+	at, err := tree.Branch(ctx, branch)
+	if err != nil {
+		return nil, err
+	}
+	f, err := at.Open(registry.SearchFile)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return registry.ParseSearch(f)
+}
+
 // fromIndex takes the summaries of a remote registry's modules from its index:
 // of those whose folder is the same at the commit that is read. Without a good
 // index there are none, and the modules are read themselves.
@@ -138,21 +289,19 @@ func (a *app) fromIndex(ctx context.Context, reg *registry.Registry) map[string]
 	if !ok || reg.Index == "" {
 		return nil
 	}
-	search, err := func() (*registry.Search, error) {
-		at, err := tree.Branch(ctx, reg.Index)
-		if err != nil {
-			return nil, err
-		}
-		f, err := at.Open(registry.SearchFile)
-		if err != nil {
-			return nil, err
-		}
-		defer f.Close()
-		return registry.ParseSearch(f)
-	}()
+	var search *registry.Search
+	var err error
+	where := "on the branch " + reg.Index
+	if reg.Index != indexOCI {
+		search, err = searchBranch(ctx, tree, reg.Index)
+	} else if where = "beside the images"; !a.offline {
+		search, err = a.searchImage(ctx, reg)
+	} else {
+		err = github.ErrOffline
+	}
 	if err != nil {
 		if ctx.Err() == nil && !errors.Is(err, github.ErrOffline) {
-			a.say("warning: the index on the branch %s cannot be read: %v", reg.Index, err)
+			a.say("warning: the index %s is not used: %v", where, err)
 		}
 		return nil
 	}

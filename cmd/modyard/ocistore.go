@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/url"
@@ -109,23 +110,14 @@ func (s *ociStore) Find(ctx context.Context, key schema.Digest) (*store.Result, 
 
 // accepted reports whether somebody who may has signed the result.
 func (s *ociStore) accepted(ctx context.Context, art *oci.Artifact) (bool, error) {
-	at := slices.IndexFunc(art.Blobs, func(b oci.Blob) bool { return b.Type == attest.BundleType })
-	if at < 0 || !s.verifier.Any() {
+	if !s.verifier.Any() {
 		return s.unsigned, nil
 	}
-	b := art.Blobs[at]
-	if b.Data == nil {
-		rc, err := s.client.OpenBlob(ctx, s.repository, b.Digest)
-		if err != nil {
-			return false, err
-		}
-		defer rc.Close()
-		if b.Data, err = io.ReadAll(io.LimitReader(rc, 1<<20)); err != nil {
-			return false, err
-		}
+	v, err := s.client.Signature(ctx, s.repository, art, s.verifier, resultPredicate)
+	if err != nil && !errors.Is(err, attest.ErrUntrusted) {
+		return false, err
 	}
-	v, err := s.verifier.Verify(b.Data, art.Config.Digest)
-	return err == nil && v.Statement.PredicateType == resultPredicate || s.unsigned, nil
+	return err == nil && v != nil || s.unsigned, nil
 }
 
 // Open begins to read an output.
@@ -157,11 +149,9 @@ func (s *ociStore) Share(ctx context.Context, r *store.Result, content func(cont
 	}
 	art := oci.Artifact{Type: resultType, Config: oci.NewBlob(resultType, config)}
 	if s.signer != nil {
-		bundle, err := s.sign(ctx, r, art.Config.Digest)
-		if err != nil {
+		if err := art.Sign(ctx, s.signer, r.Key.Hex(), resultPredicate, map[string]any{"key": r.Key}); err != nil {
 			return err
 		}
-		art.Blobs = append(art.Blobs, oci.NewBlob(attest.BundleType, bundle))
 	}
 	for _, o := range r.Outputs {
 		if o.Object == nil || slices.ContainsFunc(art.Blobs, func(b oci.Blob) bool { return b.Digest == o.Digest }) {
@@ -207,17 +197,4 @@ type countingWriter int64
 func (c *countingWriter) Write(p []byte) (int, error) {
 	*c += countingWriter(len(p))
 	return len(p), nil
-}
-
-// sign says that this machine has made the result.
-func (s *ociStore) sign(ctx context.Context, r *store.Result, digest schema.Digest) ([]byte, error) {
-	statement, err := json.Marshal(attest.Statement{
-		Type: attest.StatementType, PredicateType: resultPredicate,
-		Subject:   []attest.Subject{{Name: r.Key.Hex(), Digest: map[string]string{"sha256": digest.Hex()}}},
-		Predicate: map[string]any{"key": r.Key},
-	})
-	if err != nil {
-		return nil, err
-	}
-	return s.signer.Sign(ctx, statement)
 }

@@ -64,7 +64,7 @@ password of a key is read from COSIGN_PASSWORD.
 	f.BoolVar(&o.dry, "dry-run", false, "build, and say what would be sent")
 	f.StringVar(&o.key, "key", "", "sign with the private key in `FILE`")
 	f.StringVar(&o.event, "event", "", "publish what the event of GitHub Actions in `FILE` says: the version of a tag, what a push to the default branch added, else every version")
-	f.BoolVar(&o.release, "release", false, "make a tag and a release on GitHub for each version, unless they are there, and put the index on the branch that registry.yaml names")
+	f.BoolVar(&o.release, "release", false, "make a tag and a release on GitHub for each version, unless they are there, and put the index where registry.yaml says")
 	f.BoolVar(&o.asJSON, "json", false, "write JSON")
 	return cmd
 }
@@ -143,7 +143,7 @@ func (a *app) publish(ctx context.Context, args []string, o *publishOptions) err
 		if reg.Index != "" {
 			files, commit, err := indexOf(ctx, reg)
 			if err == nil {
-				err = a.pushIndex(ctx, reg, files, commit)
+				err = a.pushIndex(ctx, reg, p.signer, files, commit)
 			}
 			if err != nil {
 				failed = append(failed, fmt.Errorf("the index: %w", err))

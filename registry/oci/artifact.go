@@ -19,6 +19,7 @@ import (
 // Blob is content under its digest.
 type Blob struct {
 	Type   string // media type
+	Title  string // the name of its file, for those who pull it; or ""
 	Digest schema.Digest
 	Size   int64
 	// Write writes the content. Nil when Data holds it.
@@ -78,6 +79,9 @@ func (b Blob) descriptor() v1.Descriptor {
 	if len(b.Data) <= maxInline {
 		d.Data = b.Data
 	}
+	if b.Title != "" {
+		d.Annotations = map[string]string{"org.opencontainers.image.title": b.Title}
+	}
 	return d
 }
 
@@ -96,8 +100,8 @@ func (c *Client) GetArtifact(ctx context.Context, repository, tag string) (*Arti
 	if err := json.Unmarshal(desc.Manifest, &m); err != nil {
 		return nil, &ProblemError{Message: fmt.Sprintf("%s has a manifest that cannot be read", r)}
 	}
-	out := &Artifact{Type: m.ArtifactType}
-	if out.Config, err = c.inline(ctx, repository, m.Config); err != nil {
+	out := &Artifact{Type: m.ArtifactType, Config: Blob{Type: string(m.Config.MediaType), Digest: digestOf(m.Config.Digest), Size: m.Config.Size, Data: m.Config.Data}}
+	if out.Config.Data, err = c.ReadBlob(ctx, repository, out.Config, maxAttachment); err != nil {
 		return nil, err
 	}
 	for _, l := range m.Layers {
@@ -108,28 +112,6 @@ func (c *Client) GetArtifact(ctx context.Context, repository, tag string) (*Arti
 		out.Blobs = append(out.Blobs, b)
 	}
 	return out, nil
-}
-
-// inline reads a small blob, from the manifest where it stands there.
-func (c *Client) inline(ctx context.Context, repository string, d v1.Descriptor) (Blob, error) {
-	b := Blob{Type: string(d.MediaType), Digest: digestOf(d.Digest), Size: d.Size, Data: d.Data}
-	if b.Data == nil && d.Size > 0 {
-		if d.Size > maxAttachment {
-			return b, &ProblemError{Message: fmt.Sprintf("%s in %s is too long", b.Digest.Short(), repository)}
-		}
-		rc, err := c.OpenBlob(ctx, repository, b.Digest)
-		if err != nil {
-			return b, err
-		}
-		defer rc.Close()
-		if b.Data, err = io.ReadAll(io.LimitReader(rc, maxAttachment)); err != nil {
-			return b, fmt.Errorf("cannot read from %s: %w", repository, err)
-		}
-	}
-	if schema.DigestBytes(b.Data) != b.Digest {
-		return b, &ProblemError{Message: fmt.Sprintf("%s in %s is not what its digest says", b.Digest.Short(), repository)}
-	}
-	return b, nil
 }
 
 // OpenBlob begins to read a blob. What is read is to be compared with its
