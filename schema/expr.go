@@ -100,7 +100,7 @@ func parseRef(body string) (*Ref, *ExprError) {
 		return bad(forms)
 	}
 	for _, f := range fields[1:] {
-		if !ValidIdent(f) && (context != "env" || !envPattern.MatchString(f)) {
+		if !ValidIdent(f) && (context != "env" || !validEnv(f)) {
 			return bad(forms)
 		}
 	}

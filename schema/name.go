@@ -10,18 +10,28 @@ import (
 	"github.com/agnivade/levenshtein"
 )
 
+// Patterns without counts: a {0,127} is a hundred copies, which take a regexp
+// milliseconds to compile at every start.
 var (
-	namePattern  = regexp.MustCompile(`^[a-z][a-z0-9-]{0,63}$`)
-	identPattern = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]{0,63}$`)
+	namePattern  = regexp.MustCompile(`^[a-z][a-z0-9-]*$`)
+	identPattern = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]*$`)
 	exactPattern = regexp.MustCompile(`^\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?$`)
-	envPattern   = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,127}$`)
+	envPattern   = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+)
+
+// Bounds of names, in bytes.
+const (
+	maxName = 64
+	maxEnv  = 128
 )
 
 // ValidName reports whether s may name a registry, a module or a pipeline.
-func ValidName(s string) bool { return namePattern.MatchString(s) }
+func ValidName(s string) bool { return len(s) <= maxName && namePattern.MatchString(s) }
 
 // ValidIdent reports whether s may name an input, output, param, secret or step.
-func ValidIdent(s string) bool { return identPattern.MatchString(s) }
+func ValidIdent(s string) bool { return len(s) <= maxName && identPattern.MatchString(s) }
+
+func validEnv(s string) bool { return len(s) <= maxEnv && envPattern.MatchString(s) }
 
 // ValidVersion reports whether a selector names one version and not a range.
 func ValidVersion(selector string) bool { return exactPattern.MatchString(selector) }

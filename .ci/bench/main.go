@@ -224,11 +224,9 @@ func (b *bench) steps() error {
 		return err
 	}
 	what := fmt.Sprintf("%d trivial steps, cold%s", n, where)
-	cpu := fmt.Sprintf("%.1f ms CPU a step", cold.cpu.Seconds()*1e3/float64(n))
 	if err := b.peers(n, what, cold); err != nil {
 		return err
 	}
-	b.row(what+": "+cpu, "", "", "", "≤ 5 ms")
 	for _, m := range []int{n, b.size(10_000, 100)} {
 		p, err := b.pipelineOf(m)
 		if err != nil {
@@ -292,6 +290,10 @@ func (b *bench) peers(n int, what string, ours used) error {
 			return err
 		}
 		b.row(what, ms(ours.wall), p.name+" "+ms(u.wall), ratio(ours.wall, u.wall), p.goal)
+		if p.name == "ninja" {
+			each := func(u used) string { return fmt.Sprintf("%.1f ms", u.cpu.Seconds()*1e3/float64(n)) }
+			b.row("CPU of each, with the step's own", each(ours), "ninja "+each(u), ratio(ours.cpu, u.cpu), "≤ 5 ms")
+		}
 	}
 	return nil
 }
@@ -534,6 +536,10 @@ func (b *bench) start() error {
 	if err != nil {
 		return err
 	}
-	b.row("start-up", ms(u.wall), "", "", "≤ 30 ms")
+	peer, err := b.best(20, nil, "python3", "-I", "-c", "pass")
+	if err != nil {
+		return err
+	}
+	b.row("start-up", ms(u.wall), "python3 "+ms(peer.wall), ratio(u.wall, peer.wall), "≤ 30 ms")
 	return nil
 }
