@@ -147,7 +147,14 @@ func (a *app) signer(key string) (attest.Signer, error) {
 	if address == "" || bearer == "" || a.offline {
 		return nil, nil
 	}
-	return attest.Keyless{Token: func(ctx context.Context) (string, error) { return workflowToken(ctx, address, bearer) }}, nil
+	s := attest.Keyless{Token: func(ctx context.Context) (string, error) { return workflowToken(ctx, address, bearer) }}
+	if file, _ := a.lookup("SIGSTORE_SIGNING_CONFIG"); file != "" {
+		var err error
+		if s.Services, err = attest.SigningConfig(file); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
 }
 
 // workflowToken asks GitHub Actions for an OIDC token for Sigstore.

@@ -45,6 +45,9 @@ What is published already is left alone; what is published with other content is
 an error. A provenance is attached, signed with --key, or in GitHub Actions with
 the workflow's identity (permissions: {id-token: write}).
 
+A Sigstore of your own is used when SIGSTORE_SIGNING_CONFIG and, for those who
+verify, SIGSTORE_TRUSTED_ROOT name its files.
+
 Credentials come from docker's and podman's configuration, and for ghcr.io from
 GITHUB_TOKEN. Hosts in MODYARD_PLAIN_HTTP are spoken to without TLS. The
 password of a key is read from COSIGN_PASSWORD.

@@ -28,18 +28,21 @@ import (
 
 // tools are what the tests of images run beside modyard, and how to get each.
 var tools = map[string]string{
-	"bash":            "apt-get install bash",
-	"curl":            "apt-get install curl",
-	"act":             "go install github.com/nektos/act@v0.2.89",
-	"busybox":         "apt-get install busybox-static",
-	"cosign":          "go install github.com/sigstore/cosign/v3/cmd/cosign@v3.1.3",
-	"crane":           "go install github.com/google/go-containerregistry/cmd/crane@v0.22.1",
-	"docker-registry": "apt-get install docker-registry",
-	"oras":            "go install oras.land/oras/cmd/oras@v1.3.6",
-	"podman":          "apt-get install podman runc",
-	"registry":        "go install github.com/distribution/distribution/v3/cmd/registry@v3.1.2",
-	"skopeo":          "apt-get install skopeo",
-	"umoci":           "apt-get install umoci",
+	"act":              "go install github.com/nektos/act@v0.2.89",
+	"bash":             "apt-get install bash",
+	"busybox":          "apt-get install busybox-static",
+	"cosign":           "go install github.com/sigstore/cosign/v3/cmd/cosign@v3.1.3",
+	"crane":            "go install github.com/google/go-containerregistry/cmd/crane@v0.22.1",
+	"curl":             "apt-get install curl",
+	"docker-registry":  "apt-get install docker-registry",
+	"fulcio":           "go install github.com/sigstore/fulcio@v1.8.8",
+	"oras":             "go install oras.land/oras/cmd/oras@v1.3.6",
+	"podman":           "apt-get install podman runc",
+	"registry":         "go install github.com/distribution/distribution/v3/cmd/registry@v3.1.2",
+	"rekor-server":     "go install github.com/sigstore/rekor-tiles/v2/cmd/rekor-server/posix@v2.3.0, and call it rekor-server",
+	"skopeo":           "apt-get install skopeo",
+	"timestamp-server": "go install github.com/sigstore/timestamp-authority/v2/cmd/timestamp-server@v2.1.3",
+	"umoci":            "apt-get install umoci",
 }
 
 // need skips a test that this machine has not the tools for.

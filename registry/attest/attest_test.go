@@ -449,7 +449,7 @@ func TestIdentity(t *testing.T) {
 		{"no identity", nil, s, false},
 	} {
 		t.Run(x.name, func(t *testing.T) {
-			v := verifier(t, attest.VerifierOptions{Identities: x.identities, Trusted: x.trusted, Private: true})
+			v := verifier(t, attest.VerifierOptions{Identities: x.identities, Trusted: x.trusted})
 			got, err := v.Verify(data, image)
 			if x.good {
 				if err != nil || got.By != subject || got.Statement.Manifest() != provenance.Manifest {
@@ -478,7 +478,7 @@ func TestIdentityBundle(t *testing.T) {
 	log := func(b *protobundle.Bundle) *protorekor.TransparencyLogEntry {
 		return b.VerificationMaterial.TlogEntries[0]
 	}
-	options := attest.VerifierOptions{Identities: []attest.Identity{{issuer, subject}}, Trusted: s, Private: true}
+	options := attest.VerifierOptions{Identities: []attest.Identity{{issuer, subject}}, Trusted: s}
 	for name, edit := range map[string]func(b *protobundle.Bundle){
 		"payload":           func(b *protobundle.Bundle) { b.GetDsseEnvelope().Payload[20] ^= 1 },
 		"signature":         func(b *protobundle.Bundle) { b.GetDsseEnvelope().Signatures[0].Sig[9] ^= 1 },
@@ -507,7 +507,7 @@ func TestIdentityBundle(t *testing.T) {
 		digest schema.Digest
 	}{
 		"another digest":                    {func(*attest.VerifierOptions) {}, schema.DigestBytes(nil)},
-		"a log of certificates is demanded": {func(o *attest.VerifierOptions) { o.Private = false }, image},
+		"a log of certificates is demanded": {func(o *attest.VerifierOptions) { o.Trusted = logged{o.Trusted} }, image},
 		"a key is demanded": {func(o *attest.VerifierOptions) {
 			*o = attest.VerifierOptions{Keys: [][]byte{publicPEM(newEC(elliptic.P256()))}}
 		}, image},
@@ -525,7 +525,7 @@ func TestIdentityBundle(t *testing.T) {
 func TestClock(t *testing.T) {
 	t.Parallel()
 	s := newSigstore(t)
-	v := verifier(t, attest.VerifierOptions{Identities: []attest.Identity{{issuer, subject}}, Trusted: s, Private: true})
+	v := verifier(t, attest.VerifierOptions{Identities: []attest.Identity{{issuer, subject}}, Trusted: s})
 	for _, x := range []struct {
 		name         string
 		from, logged time.Duration // from now; a certificate is good for ten minutes
@@ -549,4 +549,11 @@ func TestClock(t *testing.T) {
 			}
 		})
 	}
+}
+
+// logged is a Sigstore with a log of certificates.
+type logged struct{ root.TrustedMaterial }
+
+func (logged) CTLogs() map[string]*root.TransparencyLog {
+	return map[string]*root.TransparencyLog{"ab": {ID: []byte{0xab}}}
 }

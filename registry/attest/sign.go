@@ -126,6 +126,16 @@ type Keyless struct {
 	Services *root.SigningConfig
 }
 
+// SigningConfig reads from a file where the services of a Sigstore are, in its
+// own format.
+func SigningConfig(file string) (*root.SigningConfig, error) {
+	sc, err := root.NewSigningConfigFromPath(file)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the signing configuration %s: %w", file, err)
+	}
+	return sc, nil
+}
+
 // timeout bounds one request to Sigstore.
 const timeout = 30 * time.Second
 

@@ -27,7 +27,6 @@ type Verifier struct {
 	keys       []trustedKey
 	identities []verify.PolicyOption
 	trusted    func() (root.TrustedMaterial, error)
-	private    bool
 }
 
 // trustedKey is a key that may sign.
@@ -46,16 +45,17 @@ type VerifierOptions struct {
 	Identities []Identity
 	// Trusted is the root of trust of Sigstore. Default: the public one, as
 	// its TUF repository has it, fetched when an identity is to be checked.
+	// Where it has a log of certificates, a certificate must be in it.
 	Trusted root.TrustedMaterial
-	// Private says that Trusted is of a Sigstore that keeps no log of
-	// certificates.
-	Private bool
 }
 
 // NewVerifier makes a verifier.
 func NewVerifier(opt VerifierOptions) (*Verifier, error) {
-	v := &Verifier{private: opt.Private, trusted: sync.OnceValues(func() (root.TrustedMaterial, error) {
+	v := &Verifier{trusted: sync.OnceValues(func() (root.TrustedMaterial, error) {
 		t, err := root.FetchTrustedRoot()
+		if err == nil && len(t.CTLogs()) == 0 {
+			err = errors.New("it has no log of certificates")
+		}
 		if err != nil {
 			return nil, fmt.Errorf("cannot fetch Sigstore's root of trust: %w", err)
 		}
@@ -202,7 +202,7 @@ func (v *Verifier) byIdentity(b *bundle.Bundle, artifact verify.ArtifactPolicyOp
 		return err
 	}
 	opts := []verify.VerifierOption{verify.WithTransparencyLog(1), verify.WithObserverTimestamps(1)}
-	if !v.private {
+	if len(material.CTLogs()) > 0 {
 		opts = append(opts, verify.WithSignedCertificateTimestamps(1))
 	}
 	checker, err := verify.NewVerifier(material, opts...)
