@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"time"
 
@@ -20,11 +21,13 @@ type Capacity struct {
 	GPUs   []string // names as CUDA_VISIBLE_DEVICES has them
 }
 
-// leases hands out the machine's resources in the order in which they were
-// asked for, so that a large request is not starved by small ones.
-type leases struct {
+// Machine hands out what a machine has for steps in the order in which it was
+// asked for, so that a large request is not starved by small ones. Runs may
+// share one.
+type Machine struct {
+	Capacity
+
 	mu      sync.Mutex
-	cap     Capacity
 	cpus    float64
 	memory  int64
 	gpus    int
@@ -36,77 +39,81 @@ type waiter struct {
 	ready chan struct{}
 }
 
-func newLeases(c Capacity) *leases {
-	return &leases{cap: c, cpus: c.CPUs, memory: c.Memory, gpus: len(c.GPUs)}
+// NewMachine has the capacity to hand out; without CPUs, those of this machine.
+func NewMachine(c Capacity) *Machine {
+	if c.CPUs == 0 {
+		c.CPUs = float64(runtime.GOMAXPROCS(0))
+	}
+	return &Machine{Capacity: c, cpus: c.CPUs, memory: c.Memory, gpus: len(c.GPUs)}
 }
 
 // need is what a step takes: at most all CPUs there are.
-func (l *leases) need(r schema.Resources) schema.Resources {
+func (m *Machine) need(r schema.Resources) schema.Resources {
 	if r.CPUs == 0 {
 		r.CPUs = 1
 	}
-	r.CPUs = min(r.CPUs, l.cap.CPUs)
-	if l.cap.Memory == 0 {
+	r.CPUs = min(r.CPUs, m.CPUs)
+	if m.Memory == 0 {
 		r.Memory = 0
 	}
 	return r
 }
 
-func (l *leases) fits(r schema.Resources) bool {
-	return r.CPUs <= l.cpus && r.Memory <= l.memory && r.GPUs <= l.gpus
+func (m *Machine) fits(r schema.Resources) bool {
+	return r.CPUs <= m.cpus && r.Memory <= m.memory && r.GPUs <= m.gpus
 }
 
-func (l *leases) take(r schema.Resources, sign int) {
-	l.cpus -= r.CPUs * float64(sign)
-	l.memory -= r.Memory * int64(sign)
-	l.gpus -= r.GPUs * sign
+func (m *Machine) take(r schema.Resources, sign int) {
+	m.cpus -= r.CPUs * float64(sign)
+	m.memory -= r.Memory * int64(sign)
+	m.gpus -= r.GPUs * sign
 }
 
 // acquire waits for the resources.
-func (l *leases) acquire(ctx context.Context, r schema.Resources) error {
-	l.mu.Lock()
-	if len(l.waiting) == 0 && l.fits(r) {
-		l.take(r, 1)
-		l.mu.Unlock()
+func (m *Machine) acquire(ctx context.Context, r schema.Resources) error {
+	m.mu.Lock()
+	if len(m.waiting) == 0 && m.fits(r) {
+		m.take(r, 1)
+		m.mu.Unlock()
 		return nil
 	}
 	w := &waiter{r, make(chan struct{})}
-	l.waiting = append(l.waiting, w)
-	l.mu.Unlock()
+	m.waiting = append(m.waiting, w)
+	m.mu.Unlock()
 	select {
 	case <-w.ready:
 		return nil
 	case <-ctx.Done():
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	select {
 	case <-w.ready: // came together with the end
-		l.take(r, -1)
+		m.take(r, -1)
 	default:
-		for i, o := range l.waiting {
+		for i, o := range m.waiting {
 			if o == w {
-				l.waiting = append(l.waiting[:i], l.waiting[i+1:]...)
+				m.waiting = append(m.waiting[:i], m.waiting[i+1:]...)
 				break
 			}
 		}
 	}
-	l.wake()
+	m.wake()
 	return context.Cause(ctx)
 }
 
-func (l *leases) release(r schema.Resources) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.take(r, -1)
-	l.wake()
+func (m *Machine) release(r schema.Resources) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.take(r, -1)
+	m.wake()
 }
 
-func (l *leases) wake() {
-	for len(l.waiting) > 0 && l.fits(l.waiting[0].need) {
-		l.take(l.waiting[0].need, 1)
-		close(l.waiting[0].ready)
-		l.waiting = l.waiting[1:]
+func (m *Machine) wake() {
+	for len(m.waiting) > 0 && m.fits(m.waiting[0].need) {
+		m.take(m.waiting[0].need, 1)
+		close(m.waiting[0].ready)
+		m.waiting = m.waiting[1:]
 	}
 }
 

@@ -17,7 +17,7 @@ func cpus(n float64) schema.Resources { return schema.Resources{CPUs: n} }
 // Who asked first is served first, so that a large request is not starved.
 func TestLeasesAreFIFO(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLeases(Capacity{CPUs: 4})
+		l := NewMachine(Capacity{CPUs: 4})
 		if err := l.acquire(t.Context(), cpus(3)); err != nil {
 			t.Fatal(err)
 		}
@@ -69,7 +69,7 @@ func TestLeasesAreFIFO(t *testing.T) {
 // One that gives up takes nothing with it, and lets those behind it go on.
 func TestLeasesCancel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLeases(Capacity{CPUs: 2})
+		l := NewMachine(Capacity{CPUs: 2})
 		if err := l.acquire(t.Context(), cpus(1)); err != nil {
 			t.Fatal(err)
 		}
@@ -102,7 +102,7 @@ func TestLeasesCancel(t *testing.T) {
 }
 
 func TestLeasesNeed(t *testing.T) {
-	l := newLeases(Capacity{CPUs: 2})
+	l := NewMachine(Capacity{CPUs: 2})
 	for _, tt := range []struct{ ask, want schema.Resources }{
 		{schema.Resources{}, schema.Resources{CPUs: 1}},
 		{schema.Resources{CPUs: 0.5}, schema.Resources{CPUs: 0.5}},

@@ -26,8 +26,8 @@ type Options struct {
 	// History is where the run's record and logs are kept. Default: nowhere
 	// but a folder that is removed at the end.
 	History History
-	// Capacity is what steps share. Default: the CPUs of this machine.
-	Capacity Capacity
+	// Machine is what steps share. Default: the CPUs of this machine.
+	Machine *Machine
 	// KeepGoing finishes what does not depend on a failed step.
 	KeepGoing bool
 	// Force names steps that are computed anew; "*" means all.
@@ -57,11 +57,10 @@ const (
 
 // execution is one run of a plan.
 type execution struct {
-	plan   *Plan
-	opt    Options
-	rec    *Record
-	leases *leases
-	prep   chan struct{} // bounds how many steps are being prepared at once
+	plan *Plan
+	opt  Options
+	rec  *Record
+	prep chan struct{} // bounds how many steps are being prepared at once
 
 	mode    []mode
 	results []*store.Result // by step; a step writes its own
@@ -124,15 +123,15 @@ func (p *Plan) Run(ctx context.Context, opt Options) (*Record, error) {
 }
 
 func (p *Plan) prepare(opt Options) (*execution, func(), error) {
-	if opt.Capacity.CPUs == 0 {
-		opt.Capacity.CPUs = float64(runtime.GOMAXPROCS(0))
+	if opt.Machine == nil {
+		opt.Machine = NewMachine(Capacity{})
 	}
 	if opt.RetryDelay == 0 {
 		opt.RetryDelay = time.Second
 	}
 	n := len(p.Steps)
 	e := &execution{
-		plan: p, opt: opt, leases: newLeases(opt.Capacity),
+		plan: p, opt: opt,
 		prep: make(chan struct{}, preparing(opt.Store)),
 		mode: make([]mode, n), results: make([]*store.Result, n), params: make([]map[string]any, n),
 		inputs: map[string]*pipelineData{}, envs: map[string]*envOnce{},
@@ -251,7 +250,7 @@ func (e *execution) ready(s *ModuleStep) schema.Diagnostics {
 	if e.mode[s.index] == omit {
 		return nil
 	}
-	if err := e.opt.Capacity.tooLarge(s.Resources); err != nil {
+	if err := e.opt.Machine.tooLarge(s.Resources); err != nil {
 		diags.Add(s.file, s.pos, schema.RuleResources, "ask for less, or run it on a larger machine", "step %q cannot run here: %v", s.Name, err)
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.Handed)) {

@@ -51,11 +51,11 @@ func (e *execution) step(ctx context.Context, i int) (ok bool, err error) {
 	if why == "" {
 		why = e.whyNew(t)
 	}
-	need := e.leases.need(s.Resources)
-	if err := e.leases.acquire(ctx, need); err != nil {
+	need := e.opt.Machine.need(s.Resources)
+	if err := e.opt.Machine.acquire(ctx, need); err != nil {
 		return e.broken(ctx, i, err)
 	}
-	defer e.leases.release(need)
+	defer e.opt.Machine.release(need)
 	if e.hasFailed() && !e.opt.KeepGoing {
 		e.end(i, StepRecord{State: Skipped, Key: t.Key, Why: endedBefore}, nil)
 		return false, nil
@@ -247,7 +247,7 @@ func (e *execution) execute(ctx context.Context, i int, t *Task, why string) (bo
 		}
 	}
 	log.mask(secrets)
-	gpus, release, err := gpuLease(ctx, e.opt.Capacity.GPUs, s.Resources.GPUs)
+	gpus, release, err := gpuLease(ctx, e.opt.Machine.GPUs, s.Resources.GPUs)
 	if err != nil {
 		return false, err
 	}

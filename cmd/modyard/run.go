@@ -6,7 +6,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -123,7 +122,7 @@ func (a *app) openStore(ctx context.Context) (*store.Store, error) {
 }
 
 func (a *app) run(ctx context.Context, target string, o *runOptions) error {
-	capacity, err := a.capacity(o)
+	machine, err := a.machine(o)
 	if err != nil {
 		return err
 	}
@@ -145,7 +144,7 @@ func (a *app) run(ctx context.Context, target string, o *runOptions) error {
 	path, _ := a.lookup("PATH")
 	v := a.view(p.plan, o.json)
 	rec, err := p.plan.Run(ctx, runner.Options{
-		Store: st, Compute: &local.Compute{Path: path, Environ: os.Environ()}, History: history(), Capacity: capacity,
+		Store: st, Compute: &local.Compute{Path: path, Environ: os.Environ()}, History: history(), Machine: machine,
 		KeepGoing: o.keepGoing, Force: o.force, From: o.from, Only: o.only, Secrets: a.secret, Event: v.event,
 	})
 	v.close()
@@ -231,19 +230,16 @@ func (a *app) printOutputs(r *runner.Record, dir string) error {
 	return t.flush()
 }
 
-// capacity is what this machine has, or what the flags say.
-func (a *app) capacity(o *runOptions) (runner.Capacity, error) {
+// machine is this machine, or what the flags say of it.
+func (a *app) machine(o *runOptions) (*runner.Machine, error) {
 	c := runner.Capacity{CPUs: o.cpus, Memory: machineMemory()}
-	if c.CPUs == 0 {
-		c.CPUs = float64(runtime.NumCPU())
-	}
 	if c.CPUs < 0 {
-		return c, usagef("--cpus must be positive")
+		return nil, usagef("--cpus must be positive")
 	}
 	if o.memory != "" {
 		m, err := schema.ParseMemory(o.memory)
 		if err != nil {
-			return c, usagef("--memory: %w", err)
+			return nil, usagef("--memory: %w", err)
 		}
 		c.Memory = m
 	}
@@ -256,7 +252,7 @@ func (a *app) capacity(o *runOptions) (runner.Capacity, error) {
 	case list != "" && list != "-1": // both mean none
 		c.GPUs = strings.Split(list, ",")
 	}
-	return c, nil
+	return runner.NewMachine(c), nil
 }
 
 // machineMemory is the memory of this machine in bytes, or 0 where it cannot

@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/modyard/modyard/registry"
 	"github.com/modyard/modyard/registry/snapshot"
@@ -73,42 +74,46 @@ func (a *app) test(ctx context.Context, args []string, o *testOptions) error {
 	if err != nil {
 		return err
 	}
+	runs, err := a.planTests(ctx, reg, versions)
+	if err != nil {
+		return err
+	}
 	st, err := a.openStore(ctx)
 	if err != nil {
 		return err
 	}
 	defer st.Close()
+	machine, err := a.machine(&runOptions{})
+	if err != nil {
+		return err
+	}
+	g, running := errgroup.WithContext(ctx)
+	g.SetLimit(testsAtOnce)
+	launched := make(chan struct{})
+	defer func() { <-launched }()
+	go func() {
+		defer close(launched)
+		for _, r := range runs {
+			g.Go(func() error {
+				defer close(r.done)
+				r.err = a.runTest(running, r, st, machine)
+				return r.err
+			})
+		}
+	}()
 	results, failed := []testResult{}, 0
-	for _, v := range versions {
-		m, _, err := reg.Module(v.Module())
-		if err != nil {
-			return err
+	for _, r := range runs {
+		<-r.done
+		if r.err != nil {
+			<-launched
+			return g.Wait() // the first one; others may have been cancelled for it
 		}
-		tests, diags, err := m.Tests()
-		if err != nil {
-			return err
+		results = append(results, r.testResult)
+		if !r.Good {
+			failed++
 		}
-		if diags.Err() != nil {
-			if err := a.diagnostics(diags); err != nil {
-				return err
-			}
-			return exitCode(exitProblems)
-		}
-		for _, t := range tests {
-			if !t.For(v) {
-				continue
-			}
-			r, err := a.runTest(ctx, reg, v, t, st)
-			if err != nil {
-				return err
-			}
-			results = append(results, r)
-			if !r.Good {
-				failed++
-			}
-			if !o.asJSON {
-				a.printTest(r)
-			}
+		if !o.asJSON {
+			a.printTest(r.testResult)
 		}
 	}
 	if o.asJSON {
@@ -208,76 +213,90 @@ func (a *app) tested(ctx context.Context, reg *registry.Registry, args []string,
 	return out, nil
 }
 
-// runTest runs a version as a test says, and compares.
-func (a *app) runTest(ctx context.Context, reg *registry.Registry, v *registry.Version, t *registry.Test, st *store.Store) (testResult, error) {
-	r := testResult{Module: v.Module(), Version: v.String(), Test: t.Name, Problems: []string{}}
+// testsAtOnce bounds the tests that are begun; the machine bounds those whose
+// commands run.
+const testsAtOnce = 32
+
+// testRun is a test of a version.
+type testRun struct {
+	testResult
+	test *registry.Test
+	dir  string       // what its paths are relative to
+	plan *runner.Plan // nil when it cannot be planned
+	err  error        // that is no fault of the module
+	done chan struct{}
+}
+
+// explained takes problems of the version or the test over; any other error is
+// none of theirs.
+func (r *testRun) explained(err error) bool {
+	problems, ok := errors.AsType[*schema.ProblemsError](err)
+	if !ok {
+		return false
+	}
+	for _, d := range problems.Diagnostics {
+		r.Problems = append(r.Problems, d.Message)
+	}
+	return true
+}
+
+// planTests plans the tests of versions.
+func (a *app) planTests(ctx context.Context, reg *registry.Registry, versions []*registry.Version) ([]*testRun, error) {
+	var out []*testRun
+	for _, v := range versions {
+		m, _, err := reg.Module(v.Module())
+		if err != nil {
+			return nil, err
+		}
+		tests, diags, err := m.Tests()
+		if err != nil {
+			return nil, err
+		}
+		if diags.Err() != nil {
+			if err := a.diagnostics(diags); err != nil {
+				return nil, err
+			}
+			return nil, exitCode(exitProblems)
+		}
+		for _, t := range tests {
+			if !t.For(v) {
+				continue
+			}
+			r := &testRun{
+				testResult: testResult{Module: v.Module(), Version: v.String(), Test: t.Name, Problems: []string{}},
+				test:       t, dir: filepath.Join(reg.Dir, filepath.FromSlash(path.Dir(t.Path))), done: make(chan struct{}),
+			}
+			if r.plan, err = a.planTest(ctx, reg, v, r); err != nil && !r.explained(err) {
+				return nil, err
+			}
+			out = append(out, r)
+		}
+	}
+	return out, nil
+}
+
+// planTest plans a pipeline of the version alone, with what the test gives it.
+func (a *app) planTest(ctx context.Context, reg *registry.Registry, v *registry.Version, r *testRun) (*runner.Plan, error) {
 	m, diags, err := v.Manifest()
 	if err == nil {
 		err = diags.Err()
 	}
 	if err != nil {
-		return r, err
+		return nil, err
 	}
-	dir := filepath.Join(reg.Dir, filepath.FromSlash(path.Dir(t.Path)))
-	rec, out, err := a.execute(ctx, reg, m, t, dir, st)
-	if out != "" {
-		defer os.RemoveAll(out)
-	}
-	var problems *schema.ProblemsError
-	switch {
-	case errors.As(err, &problems):
-		for _, d := range problems.Diagnostics {
-			r.Problems = append(r.Problems, d.Message)
-		}
-		return r, nil
-	case err != nil:
-		return r, err
-	}
-	r.Seconds = rec.Seconds()
-	exit, reused := 0, true
-	for _, s := range rec.Steps {
-		reused = reused && s.State == runner.Reused
-		if s.State != runner.Failed {
-			continue
-		}
-		if exit = s.ExitCode; exit == 0 || exit != t.Exit {
-			r.Problems = append(r.Problems, s.Error)
-			r.Log = lastLines(filepath.Join(rec.Dir(), s.Log))
-		}
-	}
-	r.Reused = reused
-	switch {
-	case len(r.Problems) > 0:
-	case exit != t.Exit:
-		r.Problems = append(r.Problems, fmt.Sprintf("the command ended with exit code %d, not %d", exit, t.Exit))
-	case exit == 0:
-		if err := rec.Export(st, filepath.Join(out, "outputs")); err != nil {
-			return r, err
-		}
-		for _, e := range t.Outputs {
-			r.Problems = append(r.Problems, compareOutput(ctx, rec, e.Name, e.Value, filepath.Join(out, "outputs"), dir)...)
-		}
-	}
-	r.Good = len(r.Problems) == 0
-	return r, nil
-}
-
-// execute runs a version with what a test gives it. The folder is to be
-// removed: it has the run's record.
-func (a *app) execute(ctx context.Context, reg *registry.Registry, m *schema.ModuleVersion, t *registry.Test, dir string, st *store.Store) (rec *runner.Record, out string, err error) {
 	ref := schema.ModuleRef{Registry: reg.Name, Name: m.Module.Value, Selector: m.Version.Value}
 	p := onePipeline(ref, m)
 	p.Params, p.Steps[0].Value.Params = nil, nil
-	for _, e := range t.Params {
+	for _, e := range r.test.Params {
 		p.Steps[0].Value.Params = append(p.Steps[0].Value.Params, schema.Entry[schema.Arg]{Name: e.Name, Value: schema.Arg{Value: e.Value}})
 	}
 	f, err := a.fetcher()
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
-	opt := runner.PlanOptions{Dir: dir, Inputs: map[string]string{}, Env: a.lookup, Fetcher: f}
-	for _, in := range t.Inputs {
-		opt.Inputs[in.Name] = filepath.Join(dir, filepath.FromSlash(in.Value.Value))
+	opt := runner.PlanOptions{Dir: r.dir, Inputs: map[string]string{}, Env: a.lookup, Fetcher: f}
+	for _, in := range r.test.Inputs {
+		opt.Inputs[in.Name] = filepath.Join(r.dir, filepath.FromSlash(in.Value.Value))
 	}
 	res := a.resolver(map[string]*registry.Registry{reg.Name: reg})
 	res.set.AllowDisabled = true
@@ -285,22 +304,58 @@ func (a *app) execute(ctx context.Context, reg *registry.Registry, m *schema.Mod
 	if err == nil {
 		err = diags.Err()
 	}
+	return plan, err
+}
+
+// runTest runs a test and compares what comes out.
+func (a *app) runTest(ctx context.Context, r *testRun, st *store.Store, machine *runner.Machine) error {
+	if r.plan == nil {
+		return nil
+	}
+	record, err := os.MkdirTemp("", "modyard-test-")
 	if err != nil {
-		return nil, "", err
+		return err
 	}
-	if out, err = os.MkdirTemp("", "modyard-test-"); err != nil {
-		return nil, "", err
-	}
-	capacity, err := a.capacity(&runOptions{})
-	if err != nil {
-		return nil, out, err
-	}
+	defer os.RemoveAll(record)
 	search, _ := a.lookup("PATH")
-	rec, err = plan.Run(ctx, runner.Options{
-		Store: st, Compute: &local.Compute{Path: search, Environ: os.Environ()}, History: runner.History{Dir: out}, Capacity: capacity,
+	rec, err := r.plan.Run(ctx, runner.Options{
+		Store: st, Compute: &local.Compute{Path: search, Environ: os.Environ()}, History: runner.History{Dir: record}, Machine: machine,
 		Secrets: func(string) (string, bool) { return "", false }, Event: func(runner.Event) {},
 	})
-	return rec, out, err
+	if err != nil && r.explained(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	r.Seconds = rec.Seconds()
+	exit, want := 0, r.test.Exit
+	r.Reused = true
+	for _, s := range rec.Steps {
+		r.Reused = r.Reused && s.State == runner.Reused
+		if s.State != runner.Failed {
+			continue
+		}
+		if exit = s.ExitCode; exit == 0 || exit != want {
+			r.Problems = append(r.Problems, s.Error)
+			r.Log = lastLines(filepath.Join(rec.Dir(), s.Log))
+		}
+	}
+	switch {
+	case len(r.Problems) > 0:
+	case exit != want:
+		r.Problems = append(r.Problems, fmt.Sprintf("the command ended with exit code %d, not %d", exit, want))
+	case exit == 0:
+		outputs := filepath.Join(record, "outputs")
+		if err := rec.Export(st, outputs); err != nil {
+			return err
+		}
+		for _, e := range r.test.Outputs {
+			r.Problems = append(r.Problems, compareOutput(ctx, rec, e.Name, e.Value, outputs, r.dir)...)
+		}
+	}
+	r.Good = len(r.Problems) == 0
+	return nil
 }
 
 // lastLines is the end of a log.

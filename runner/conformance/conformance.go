@@ -155,7 +155,7 @@ func (b *bench) execute(t *testing.T, r testRun) (*runner.Record, error) {
 	defer cancel(nil)
 	opt := runner.Options{
 		Store: b.store, Compute: b.compute, History: b.history, KeepGoing: r.KeepGoing, Force: r.Force, From: r.From, Only: r.Only,
-		Secrets: in(r.Secrets), RetryDelay: 5 * time.Millisecond, Capacity: runner.Capacity{CPUs: 2},
+		Secrets: in(r.Secrets), RetryDelay: 5 * time.Millisecond, Machine: runner.NewMachine(runner.Capacity{CPUs: 2}),
 	}
 	if r.Cancel != "" {
 		go b.cancelWhenPrinting(ctx, r.Cancel, cancel)
