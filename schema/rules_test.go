@@ -150,7 +150,7 @@ func describes(t *testing.T, at string, v any) string {
 	if file == "" {
 		file, _, _ = strings.Cut(at, "#")
 	}
-	var target any = loadSchemas().raw[file]
+	var target any = rawSchema(file)
 	for _, token := range pointer(fragment) {
 		target = asMap(target)[token]
 	}

@@ -1,11 +1,11 @@
 package schema
 
 import (
-	"bytes"
 	"embed"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net/url"
 	"regexp"
@@ -41,47 +41,59 @@ func EditorComment(kind string) string {
 	return "# yaml-language-server: $schema=" + BaseURL + kindFiles[kind] + "\n"
 }
 
-type validators struct {
+// schemas are the embedded JSON Schemas, each read and compiled when it is first
+// asked for: a command needs one or two of them.
+var schemas = struct {
+	sync.Mutex
+	compiler *jsonschema.Compiler
 	compiled map[string]*jsonschema.Schema // by kind
 	raw      map[string]map[string]any     // by file name
+}{compiled: map[string]*jsonschema.Schema{}, raw: map[string]map[string]any{}}
+
+// schemaOf is the schema of a kind.
+func schemaOf(kind string) *jsonschema.Schema {
+	schemas.Lock()
+	defer schemas.Unlock()
+	s := schemas.compiled[kind]
+	if s == nil {
+		if schemas.compiler == nil {
+			schemas.compiler = jsonschema.NewCompiler()
+			schemas.compiler.Draft = jsonschema.Draft7
+			schemas.compiler.LoadURL = func(address string) (io.ReadCloser, error) {
+				return Files.Open(strings.TrimPrefix(address, BaseURL))
+			}
+		}
+		s = schemas.compiler.MustCompile(BaseURL + kindFiles[kind])
+		schemas.compiled[kind] = s
+	}
+	return s
 }
 
-// loadSchemas compiles the embedded schemas once.
-var loadSchemas = sync.OnceValue(func() *validators {
-	v := &validators{map[string]*jsonschema.Schema{}, map[string]map[string]any{}}
-	c := jsonschema.NewCompiler()
-	c.Draft = jsonschema.Draft7
-	entries, err := Files.ReadDir(".")
-	if err != nil {
-		panic(err)
-	}
-	for _, e := range entries {
-		data, err := Files.ReadFile(e.Name())
+// rawSchema is a schema as its file has it.
+func rawSchema(file string) map[string]any {
+	schemas.Lock()
+	defer schemas.Unlock()
+	raw := schemas.raw[file]
+	if raw == nil {
+		data, err := Files.ReadFile(file)
+		if err == nil {
+			err = json.Unmarshal(data, &raw)
+		}
 		if err != nil {
-			panic(err)
+			panic(fmt.Sprintf("schema %s: %v", file, err))
 		}
-		var raw map[string]any
-		if err := json.Unmarshal(data, &raw); err != nil {
-			panic(fmt.Sprintf("schema %s: %v", e.Name(), err))
-		}
-		v.raw[e.Name()] = raw
-		if err := c.AddResource(BaseURL+e.Name(), bytes.NewReader(data)); err != nil {
-			panic(err)
-		}
+		schemas.raw[file] = raw
 	}
-	for kind, file := range kindFiles {
-		v.compiled[kind] = c.MustCompile(BaseURL + file)
-	}
-	return v
-})
+	return raw
+}
 
 // validate checks the document against the JSON Schema of the kind.
 func (d *document) validate(kind string) {
-	v := loadSchemas()
-	if holds(v.compiled[kind], d.value) {
+	s := schemaOf(kind)
+	if holds(s, d.value) {
 		return
 	}
-	err := v.compiled[kind].Validate(d.value)
+	err := s.Validate(d.value)
 	ve, ok := errors.AsType[*jsonschema.ValidationError](err)
 	if !ok {
 		if err != nil {
@@ -89,16 +101,16 @@ func (d *document) validate(kind string) {
 		}
 		return
 	}
-	v.explain(d, ve)
+	d.explain(ve)
 }
 
 // explain reports the leaves of the cause tree: the fact of each from the
 // schema itself, never from the validator's text.
-func (v *validators) explain(d *document, e *jsonschema.ValidationError) {
-	keyword, parent := v.keyword(e)
+func (d *document) explain(e *jsonschema.ValidationError) {
+	keyword, parent := keywordOf(e)
 	if len(e.Causes) > 0 && keyword != "oneOf" {
 		for _, c := range e.Causes {
-			v.explain(d, c)
+			d.explain(c)
 		}
 		return
 	}
@@ -129,7 +141,7 @@ func (v *validators) explain(d *document, e *jsonschema.ValidationError) {
 	case "required":
 		for _, r := range asStrings(parent["required"]) {
 			if !hasKey(node, r) {
-				add(at, v.about(parent, r), "%s lacks the key %q", where, r)
+				add(at, about(parent, r), "%s lacks the key %q", where, r)
 			}
 		}
 	case "dependencies":
@@ -182,7 +194,7 @@ func (v *validators) explain(d *document, e *jsonschema.ValidationError) {
 
 // keyword returns the schema keyword that failed and the schema object that
 // holds it.
-func (v *validators) keyword(e *jsonschema.ValidationError) (string, map[string]any) {
+func keywordOf(e *jsonschema.ValidationError) (string, map[string]any) {
 	file, frag, _ := strings.Cut(e.AbsoluteKeywordLocation, "#")
 	file = strings.TrimPrefix(file, BaseURL)
 	tokens := pointer(frag)
@@ -193,7 +205,7 @@ func (v *validators) keyword(e *jsonschema.ValidationError) (string, map[string]
 	if last > 1 && tokens[last-2] == "dependencies" { // dependencies/uri/0
 		last -= 2
 	}
-	var cur any = v.raw[file]
+	var cur any = rawSchema(file)
 	for _, t := range tokens[:last] {
 		switch c := cur.(type) {
 		case map[string]any:
@@ -208,7 +220,7 @@ func (v *validators) keyword(e *jsonschema.ValidationError) (string, map[string]
 }
 
 // about describes the property of a schema object, through a $ref if need be.
-func (v *validators) about(parent map[string]any, property string) string {
+func about(parent map[string]any, property string) string {
 	p := asMap(asMap(parent["properties"])[property])
 	if s := description(p); s != "" {
 		return s
@@ -217,7 +229,7 @@ func (v *validators) about(parent map[string]any, property string) string {
 	_, frag, _ := strings.Cut(ref, "#")
 	t := pointer(frag)
 	if len(t) == 2 {
-		return description(asMap(asMap(v.raw["defs.schema.json"][t[0]])[t[1]]))
+		return description(asMap(asMap(rawSchema("defs.schema.json")[t[0]])[t[1]]))
 	}
 	return ""
 }
