@@ -220,7 +220,7 @@ func BenchmarkSearchFile(b *testing.B) {
 		b.Fatal(err)
 	}
 	for b.Loop() {
-		if s, err := registry.ParseSearch(bytes.NewReader(data)); err != nil || len(s.Modules) != manyModules {
+		if s, err := registry.ParseSearch(data); err != nil || len(s.Modules) != manyModules {
 			b.Fatal(err)
 		}
 	}

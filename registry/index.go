@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
-	"io"
 
 	"github.com/modyard/modyard/schema"
 )
@@ -15,11 +14,13 @@ const IndexFormat = 1
 
 // Files of an index, below the folder that is named by its format.
 const (
-	IndexDir    = "modyard/v1"
-	SearchFile  = IndexDir + "/search.json"
-	indexOfOne  = IndexDir + "/modules/"
-	maxSearched = 64 << 20 // bytes of a search file
+	IndexDir   = "modyard/v1"
+	SearchFile = IndexDir + "/search.json"
+	indexOfOne = IndexDir + "/modules/"
 )
+
+// MaxSearch bounds a search file, in bytes.
+const MaxSearch = 64 << 20
 
 // Search is the search file: what a listing of the registry says.
 type Search struct {
@@ -110,10 +111,13 @@ func (r *Registry) IndexFiles(commit string, trees map[string]string) (map[strin
 	return files, err
 }
 
-// ParseSearch reads a search file, bounded.
-func ParseSearch(from io.Reader) (*Search, error) {
+// ParseSearch reads a search file.
+func ParseSearch(data []byte) (*Search, error) {
 	s := &Search{}
-	if err := json.NewDecoder(io.LimitReader(from, maxSearched)).Decode(s); err != nil {
+	if len(data) > MaxSearch {
+		return nil, fmt.Errorf("the search file has more than %d MiB", MaxSearch>>20)
+	}
+	if err := json.Unmarshal(data, s); err != nil {
 		return nil, fmt.Errorf("the search file cannot be read: %w", err)
 	}
 	if s.Format != IndexFormat {

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -157,8 +158,6 @@ const (
 	searchType     = "application/vnd.modyard.search.v1+json"
 	modulesType    = "application/vnd.modyard.index.modules.v1.tar"
 	indexPredicate = "https://modyard.dev/index/v1"
-
-	maxIndex = 64 << 20 // bytes of a search file
 )
 
 // indexClaim is the config of an index's artifact, and what is signed.
@@ -257,11 +256,11 @@ func (a *app) searchImage(ctx context.Context, reg *registry.Registry) (*registr
 	}
 	for _, b := range art.Blobs {
 		if b.Digest == claim.Search {
-			data, err := c.ReadBlob(ctx, repository, b, maxIndex)
+			data, err := c.ReadBlob(ctx, repository, b, registry.MaxSearch)
 			if err != nil {
 				return nil, err
 			}
-			return registry.ParseSearch(bytes.NewReader(data))
+			return registry.ParseSearch(data)
 		}
 	}
 	return nil, errors.New("it has no search file")
@@ -273,12 +272,11 @@ func searchBranch(ctx context.Context, tree *github.Tree, branch string) (*regis
 	if err != nil {
 		return nil, err
 	}
-	f, err := at.Open(registry.SearchFile)
+	data, err := fs.ReadFile(at, registry.SearchFile)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	return registry.ParseSearch(f)
+	return registry.ParseSearch(data)
 }
 
 // fromIndex takes the summaries of a remote registry's modules from its index:

@@ -4,10 +4,11 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"path"
 	"slices"
 
 	"github.com/google/go-github/v60/github"
+
+	"github.com/modyard/modyard/registry/git"
 )
 
 // PutFolder makes a folder of a branch hold these files and no others, in one
@@ -73,24 +74,14 @@ func (c *Client) putFolder(ctx context.Context, repo Repo, branch, folder, messa
 }
 
 // names lists the files below a folder, from the root.
-func (t *Tree) names(n *node, prefix string) ([]string, error) {
+func (t *Tree) names(n *node, folder string) ([]string, error) {
+	var list []git.TreeEntry
+	if err := t.walk(n, folder, &list); err != nil {
+		return nil, err
+	}
 	var out []string
-	for _, c := range n.children {
-		name := path.Join(prefix, c.name)
-		if !c.isDir() {
-			out = append(out, name)
-			continue
-		}
-		if !c.loaded {
-			if err := t.load(c, true); err != nil {
-				return nil, err
-			}
-		}
-		below, err := t.names(c, name)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, below...)
+	for _, e := range list {
+		out = append(out, e.Path)
 	}
 	slices.Sort(out)
 	return out, nil

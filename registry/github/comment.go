@@ -44,7 +44,7 @@ func (c *Client) Comment(ctx context.Context, repo Repo, number int, marker, bod
 		if mine, err = c.comments(ctx, repo, number, marker, me); err != nil {
 			return "", err
 		}
-		if len(mine) < 2 {
+		if len(mine) == 0 || len(mine) == 1 && mine[0].GetID() == made.GetID() {
 			return made.GetHTMLURL(), nil
 		}
 	}

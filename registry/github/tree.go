@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/sha1" //nolint:gosec // git's names of objects
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +14,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -49,8 +49,13 @@ type Tree struct {
 type node struct {
 	name, mode, object string
 	size               int64
-	children           map[string]*node
-	loaded             bool // children are known
+	loaded             bool // what is in it is known, as below or as children
+	whole              bool // and so is what is in those
+	// below is what a listing has below it, until somebody looks inside: of a
+	// large repository most never do. Skip is how long its own path is there.
+	below    []listing
+	skip     int
+	children map[string]*node
 }
 
 func (n *node) isDir() bool { return n.mode == modeDir }
@@ -131,93 +136,138 @@ func (t *Tree) load(n *node, deep bool) error {
 	if deep && !whole {
 		return t.load(n, false)
 	}
-	n.children, n.loaded = map[string]*node{}, true
-	for _, e := range list {
-		n.add(strings.Split(e.Path, "/"), e)
-	}
-	if deep {
-		n.known()
-	}
+	n.below, n.skip, n.loaded, n.whole = []listing{list}, 0, true, deep
 	return nil
 }
 
-// known says that all that is below is there.
-func (n *node) known() {
-	for _, c := range n.children {
-		if c.isDir() {
-			c.loaded = true
-			c.known()
+// sort makes children of what a listing has below a folder.
+func (n *node) sort() {
+	n.children = map[string]*node{}
+	for _, list := range n.below {
+		var child *node // what the entry before is in
+		begin := 0      // of those that are below it
+		each(list, func(at int, e entry) {
+			first, _, deeper := bytes.Cut(e.path[min(n.skip, len(e.path)):], []byte("/"))
+			if child == nil || child.name != string(first) || !deeper {
+				child.hold(list[begin:at])
+				begin = at
+				if child = n.children[string(first)]; child == nil {
+					child = &node{name: string(first), mode: modeDir, loaded: n.whole, whole: n.whole, skip: n.skip + len(first) + 1}
+					n.children[child.name] = child
+				}
+			}
+			if !deeper {
+				child.mode, child.object, child.size = string(e.mode), string(e.object), e.size
+				begin = at + e.length
+			}
+		})
+		child.hold(list[begin:])
+	}
+	n.below = nil
+}
+
+func (n *node) hold(list listing) {
+	if len(list) > 0 {
+		n.below = append(n.below, list)
+	}
+}
+
+// listing is entries of a tree, one after the other, as they are kept: mode,
+// object, size, path and NUL. A large one is not taken apart.
+type listing []byte
+
+// entry is one of a listing.
+type entry struct {
+	mode, object, path []byte
+	size               int64
+	length             int // in the listing
+}
+
+// What begins a listing that is kept: whether it has all that is below.
+const (
+	keptWhole = "modyard tree 1 whole\x00"
+	keptCut   = "modyard tree 1 cut\x00"
+)
+
+// each calls f with the entries and where they begin, and reports whether
+// nothing is amiss.
+func each(list listing, f func(at int, e entry)) bool {
+	for at := 0; at < len(list); {
+		text, _, ended := bytes.Cut(list[at:], []byte{0})
+		e := entry{length: len(text) + 1}
+		var size []byte
+		var named bool
+		e.mode, text, _ = bytes.Cut(text, []byte(" "))
+		e.object, text, _ = bytes.Cut(text, []byte(" "))
+		size, e.path, named = bytes.Cut(text, []byte(" "))
+		n, err := strconv.ParseInt(string(size), 10, 64)
+		if !ended || !named || err != nil {
+			return false
 		}
+		e.size = n
+		f(at, e)
+		at += e.length
 	}
-}
-
-func (n *node) add(elem []string, e listed) {
-	if n.children == nil {
-		n.children = map[string]*node{}
-	}
-	child := n.children[elem[0]]
-	if child == nil {
-		child = &node{name: elem[0], mode: modeDir}
-		n.children[elem[0]] = child
-	}
-	if len(elem) > 1 {
-		child.add(elem[1:], e)
-		return
-	}
-	child.mode, child.object, child.size = e.Mode, e.SHA, e.Size
-}
-
-// listed is an entry of a tree, as it is kept.
-type listed struct {
-	Path string `json:"p"`
-	Mode string `json:"m"`
-	SHA  string `json:"s"`
-	Size int64  `json:"n,omitempty"`
+	return true
 }
 
 // list brings the entries of a tree, from the cache if it is there: the tree
 // of a hash never changes.
-func (c *Client) list(ctx context.Context, repo Repo, object string, deep bool) (list []listed, whole bool, err error) {
+func (c *Client) list(ctx context.Context, repo Repo, object string, deep bool) (list listing, whole bool, err error) {
 	name := object
 	if deep {
 		name += "-deep"
 	}
 	key := c.file(repo, "trees", name)
-	var kept struct {
-		Whole bool
-		List  []listed
+	if data, err := os.ReadFile(key); err == nil {
+		if list, whole, ok := unpack(data); ok {
+			return list, whole, nil
+		}
 	}
-	if data, err := os.ReadFile(key); err == nil && json.Unmarshal(data, &kept) == nil {
-		return kept.List, kept.Whole, nil
-	}
+	kept := []byte(keptCut)
 	err = c.call(ctx, fmt.Sprintf("cannot list the files of %s at %.12s", repo, object), func() (*github.Response, error) {
 		t, resp, err := c.gh.Git.GetTree(ctx, repo.Owner, repo.Name, object, deep)
 		if err != nil {
 			return resp, err
 		}
-		kept.Whole, kept.List = !t.GetTruncated(), nil
-		if deep && !kept.Whole {
-			return resp, nil // what is there of it is of no use
+		kept = []byte(keptWhole)
+		if t.GetTruncated() {
+			kept = []byte(keptCut)
+			if deep {
+				return resp, nil // what is there of it is of no use
+			}
 		}
 		for _, e := range t.Entries {
-			kept.List = append(kept.List, listed{e.GetPath(), e.GetMode(), e.GetSHA(), int64(e.GetSize())})
+			if name := e.GetPath(); !strings.Contains(name, "\x00") { // git has none
+				kept = fmt.Appendf(kept, "%s %s %d %s\x00", e.GetMode(), e.GetSHA(), e.GetSize(), name)
+			}
 		}
 		return resp, nil
 	})
 	if err != nil {
 		return nil, false, err
 	}
-	data, err := json.Marshal(kept)
-	if err == nil {
-		c.keep(key, data)
+	list, whole, ok := unpack(kept)
+	if !ok {
+		return nil, false, &ProblemError{Message: fmt.Sprintf("cannot list the files of %s at %.12s: the answer is no list of files", repo, object), World: true}
 	}
-	return kept.List, kept.Whole, err
+	c.keep(key, kept)
+	return list, whole, nil
+}
+
+// unpack reads a listing that was kept; it is not ok when anything is amiss.
+func unpack(data []byte) (list listing, whole, ok bool) {
+	list, whole = bytes.CutPrefix(data, []byte(keptWhole))
+	if !whole {
+		if list, ok = bytes.CutPrefix(data, []byte(keptCut)); !ok {
+			return nil, false, false
+		}
+	}
+	return list, whole, each(list, func(int, entry) {})
 }
 
 // find walks to a file or folder of the repository.
 func (t *Tree) find(name string) (*node, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
 	n := t.root
 	if name == "." || name == "" {
 		return n, nil
@@ -226,29 +276,38 @@ func (t *Tree) find(name string) (*node, error) {
 		if !n.isDir() {
 			return nil, fs.ErrNotExist
 		}
-		if err := t.ensure(n, i); err != nil {
+		inside, err := t.inside(n, i)
+		if err != nil {
 			return nil, err
 		}
-		child, ok := n.children[elem]
+		child, ok := inside[elem]
 		if !ok {
 			return nil, fs.ErrNotExist
 		}
 		n = child
 	}
-	if n.isDir() {
-		return n, t.ensure(n, strings.Count(name, "/")+1)
-	}
 	return n, nil
 }
 
-// ensure loads a folder that a truncated listing has left out. The first
-// folders are large and are read one level at a time; those below whole.
-func (t *Tree) ensure(n *node, depth int) error {
-	if n.loaded {
-		return nil
+// deepest is the depth of a folder that is read whole, wherever it is.
+const deepest = 1 << 10
+
+// inside is what is in a folder, by name. What a truncated listing has left out
+// is brought: the first folders are large and are read one level at a time;
+// those below whole.
+func (t *Tree) inside(n *node, depth int) (map[string]*node, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !n.loaded {
+		const large = 2 // modules/ below the root
+		if err := t.load(n, depth >= large+strings.Count(t.folder+"/", "/")-1); err != nil {
+			return nil, err
+		}
 	}
-	const large = 2 // modules/ below the root
-	return t.load(n, depth >= large+strings.Count(t.folder+"/", "/")-1)
+	if n.children == nil {
+		n.sort()
+	}
+	return n.children, nil
 }
 
 func (t *Tree) at(name string) string { return path.Join(t.folder, name) }
@@ -264,7 +323,11 @@ func (t *Tree) Open(name string) (fs.File, error) {
 		return nil, fail(err)
 	}
 	if n.isDir() {
-		return &openDir{info: info{n}, entries: t.entries(n)}, nil
+		list, err := t.entries(n, t.at(name))
+		if err != nil {
+			return nil, fail(err)
+		}
+		return &openDir{info: info{n}, entries: list}, nil
 	}
 	if n.mode == modeLink {
 		return nil, fail(errors.New("it is a link, which is not followed"))
@@ -282,21 +345,31 @@ func (t *Tree) ReadDir(name string) ([]fs.DirEntry, error) {
 	if err == nil && !n.isDir() {
 		err = errors.New("it is no folder")
 	}
+	var list []fs.DirEntry
+	if err == nil {
+		list, err = t.entries(n, t.at(name))
+	}
 	if err != nil {
 		return nil, &fs.PathError{Op: "readdir", Path: name, Err: err}
 	}
-	return t.entries(n), nil
+	return list, nil
 }
 
-func (t *Tree) entries(n *node) []fs.DirEntry {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+func (t *Tree) entries(n *node, name string) ([]fs.DirEntry, error) {
+	depth := 0
+	if name != "." && name != "" {
+		depth = strings.Count(name, "/") + 1
+	}
+	inside, err := t.inside(n, depth)
+	if err != nil {
+		return nil, err
+	}
 	var out []fs.DirEntry
-	for _, c := range n.children {
+	for _, c := range inside {
 		out = append(out, fs.FileInfoToDirEntry(info{c}))
 	}
 	slices.SortFunc(out, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
-	return out
+	return out, nil
 }
 
 type info struct{ n *node }
@@ -458,18 +531,15 @@ func (t *Tree) Folder(ctx context.Context, folder, commit string) (*snapshot.Tre
 }
 
 func (t *Tree) walk(n *node, prefix string, out *[]git.TreeEntry) error {
-	for _, c := range n.children {
+	inside, err := t.inside(n, deepest)
+	if err != nil {
+		return err
+	}
+	for _, c := range inside {
 		name := path.Join(prefix, c.name)
 		if !c.isDir() {
 			*out = append(*out, git.TreeEntry{Mode: c.mode, Object: c.object, Path: name})
-			continue
-		}
-		if !c.loaded {
-			if err := t.load(c, true); err != nil {
-				return err
-			}
-		}
-		if err := t.walk(c, name, out); err != nil {
+		} else if err := t.walk(c, name, out); err != nil {
 			return err
 		}
 	}
