@@ -101,19 +101,19 @@ type checker struct {
 
 	mu     sync.Mutex
 	owners map[string][]string // of the modules that were read
+	hosts  map[string]bool     // of images: whether what is published has one from there
 }
 
 func newChecker(ctx context.Context, dir string, opt CheckOptions) (*checker, error) {
-	r, diags, err := Open(os.DirFS(dir), opt.Display)
+	r, diags, err := OpenFolder(dir, opt.Display)
 	if err != nil {
 		return nil, err
 	}
-	r.Dir = dir
 	b, err := readBase(ctx, dir, opt.Base)
 	if err != nil {
 		return nil, err
 	}
-	return &checker{opt: opt, reg: r, base: b, owners: map[string][]string{}, res: &Checked{Registry: r, Diagnostics: diags}}, nil
+	return &checker{opt: opt, reg: r, base: b, owners: map[string][]string{}, hosts: map[string]bool{}, res: &Checked{Registry: r, Diagnostics: diags}}, nil
 }
 
 // run checks the modules, several at a time.
@@ -218,6 +218,9 @@ func (c *checker) module(ctx context.Context, name string) error {
 	m, diags, err := c.reg.Module(name)
 	if err != nil {
 		c.unreadable(c.reg.file(modulesDir, name), err)
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.owners[name] = nil // not read again
 		return nil
 	}
 	mc := &moduleCheck{checker: c, m: m, diags: slices.Clone(diags)}

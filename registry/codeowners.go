@@ -92,7 +92,8 @@ func (c *checker) codeowners() error {
 	}
 	have, err := readOwners(c.ownersFile())
 	if err != nil {
-		return err
+		c.res.Diagnostics.Add(c.ownersName(), schema.Pos{}, schema.RuleCodeowners, "a plain file of 3 MB at most, as GitHub has it", "%v", err)
+		return nil
 	}
 	_, got, _ := splitOwners(have)
 	if string(got) != want {
@@ -111,10 +112,25 @@ func (c *checker) ownersTouched() bool {
 	return c.base.owners
 }
 
+// maxOwners is what GitHub reads of CODEOWNERS at most, in bytes.
+const maxOwners = 3 << 20
+
 // readOwners reads CODEOWNERS as git stores it.
 func readOwners(file string) ([]byte, error) {
-	data, err := os.ReadFile(file)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	info, err := os.Lstat(file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil
+	case err == nil && !info.Mode().IsRegular():
+		err = errNotPlain
+	case err == nil && info.Size() > maxOwners:
+		err = fmt.Errorf("it has %d bytes", info.Size())
+	}
+	var data []byte
+	if err == nil {
+		data, err = os.ReadFile(file)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("cannot read CODEOWNERS: %w", err)
 	}
 	return bytes.ReplaceAll(data, []byte("\r\n"), []byte("\n")), nil

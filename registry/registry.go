@@ -76,20 +76,28 @@ var ErrNoRegistry = errors.New("no registry here")
 // diagnostics begin with display. The diagnostics are those of registry.yaml.
 func Open(fsys fs.FS, display string) (*Registry, schema.Diagnostics, error) {
 	r := &Registry{fsys: fsys, display: display, modules: map[string]*Module{}}
+	var m *schema.Registry
+	var diags schema.Diagnostics
 	data, err := r.read(ManifestFile, schema.KindRegistry)
-	if errors.Is(err, fs.ErrNotExist) {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil, fmt.Errorf("%s: %w", display, ErrNoRegistry)
-	}
-	if err != nil {
+	case errors.Is(err, errNotPlain):
+		diags.Add(r.file(ManifestFile), schema.Pos{}, schema.RuleLayout, "put the file itself there", "%v", err)
+	case err != nil:
 		return nil, nil, err
+	default:
+		m, diags = schema.ParseRegistry(r.file(ManifestFile), data)
 	}
-	m, diags := schema.ParseRegistry(r.file(ManifestFile), data)
 	if m == nil {
 		m = &schema.Registry{}
 	}
 	r.Registry = m
 	entries, err := fs.ReadDir(fsys, modulesDir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	switch {
+	case errors.Is(err, errNotPlain):
+		diags.Add(r.file(modulesDir), schema.Pos{}, schema.RuleLayout, "modules/ holds one folder a module", "%q is not a folder", modulesDir)
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return nil, nil, fmt.Errorf("cannot list the modules of %s: %w", display, err)
 	}
 	for _, e := range entries {
@@ -108,6 +116,16 @@ func Open(fsys fs.FS, display string) (*Registry, schema.Diagnostics, error) {
 		folds[f] = n
 	}
 	return r, diags, nil
+}
+
+// OpenFolder opens the registry in a folder of this disk. Links in it are not
+// followed.
+func OpenFolder(dir, display string) (*Registry, schema.Diagnostics, error) {
+	r, diags, err := Open(plain(dir), display)
+	if r != nil {
+		r.Dir = dir
+	}
+	return r, diags, err
 }
 
 // file names a file for people.
@@ -130,7 +148,7 @@ func (r *Registry) read(name, kind string) ([]byte, error) {
 	var size int64
 	if info, err := f.Stat(); err == nil {
 		if info.IsDir() {
-			return nil, fmt.Errorf("cannot read %s: it is a folder", r.file(name))
+			return nil, fmt.Errorf("cannot read %s: %w", r.file(name), errNotPlain)
 		}
 		size = min(info.Size(), limit)
 	}

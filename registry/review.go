@@ -123,16 +123,34 @@ func (c *checker) reviewVersion(ctx context.Context, a Addition, look lookFunc) 
 		if !ok {
 			continue
 		}
-		// One command of git reads all that is published.
-		_, err := c.base.repo.Output(ctx, "grep", "-q", "-F", "-e", host+"/", c.base.commit, "--", ":(top,literal)"+path.Join(c.base.prefix, modulesDir))
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
+		known, err := c.hostKnown(ctx, host)
 		if err != nil {
+			return err
+		}
+		if !known {
 			look("image", m.File, "%s@%s has an image from %s, which no published version has", a.Module, a.Version, host)
 		}
 	}
 	return nil
+}
+
+// maxHosts bounds how many hosts of images are looked for; a change that has
+// more is to be looked at anyway.
+const maxHosts = 20
+
+// hostKnown reports whether what is published has an image from a host.
+func (c *checker) hostKnown(ctx context.Context, host string) (bool, error) {
+	known, asked := c.hosts[host]
+	if asked || len(c.hosts) >= maxHosts {
+		return known, nil
+	}
+	// One command of git reads all that is published.
+	_, err := c.base.repo.Output(ctx, "grep", "-q", "-F", "-e", host+"/", c.base.commit, "--", ":(top,literal)"+path.Join(c.base.prefix, modulesDir))
+	if ctx.Err() != nil {
+		return false, context.Cause(ctx)
+	}
+	c.hosts[host] = err == nil
+	return err == nil, nil
 }
 
 func imageOf(s *schema.Snapshot) string {

@@ -48,6 +48,7 @@ type bench struct {
 	exe   string // modyard
 	self  string
 	quick bool
+	env   []string // more of the environment
 	rows  [][]string
 }
 
@@ -77,7 +78,7 @@ func run(ctx context.Context, quick bool, only string) error {
 		f    func() error
 	}{
 		{"steps", b.steps}, {"plan", b.plan}, {"check", b.check}, {"hash", b.hash}, {"output", b.output}, {"start", b.start},
-		{"images", b.images}, {"shared", b.shared},
+		{"images", b.images}, {"shared", b.shared}, {"github", b.github},
 	} {
 		if !strings.Contains(c.name, only) {
 			continue
@@ -104,7 +105,7 @@ func (b *bench) row(what, ours, peer, ratio, goal string) {
 func (b *bench) cmd(name string, args ...string) (used, error) {
 	c := exec.CommandContext(b.ctx, name, args...)
 	c.Dir = b.dir
-	c.Env = append(os.Environ(), "MODYARD_STORE="+filepath.Join(b.dir, "store"))
+	c.Env = append(append(os.Environ(), "MODYARD_STORE="+filepath.Join(b.dir, "store")), b.env...)
 	log, err := os.Create(filepath.Join(b.dir, "log"))
 	if err != nil {
 		return used{}, err

@@ -43,7 +43,7 @@ func (a *app) add(ctx context.Context, arg, file, as string) error {
 	if err := diags.Err(); err != nil {
 		return err
 	}
-	res, err := a.openRegistries(ctx, p.Registries, nil, filepath.Dir(file))
+	res, err := a.openRegistries(ctx, p.Registries, nil, filepath.Dir(file), nil)
 	if err != nil {
 		return err
 	}

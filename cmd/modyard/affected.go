@@ -147,7 +147,7 @@ func (a *app) affected(ctx context.Context, root string, reg *registry.Registry,
 	})
 	for i, u := range list {
 		list[i].Picks = version
-		if _, err := a.plan(ctx, filepath.FromSlash(u.File), &planFlags{unbound: true, noLock: true}); err != nil {
+		if _, err := a.plan(ctx, filepath.FromSlash(u.File), &planFlags{unbound: true, noLock: true, here: reg}); err != nil {
 			if ctx.Err() != nil {
 				return nil, context.Cause(ctx)
 			}

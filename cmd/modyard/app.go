@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"github.com/spf13/cobra"
@@ -55,6 +56,8 @@ type app struct {
 	fetch   *snapshot.Fetcher
 	oci     *oci.Client
 	hubs    map[string]*github.Client // by host
+	places  map[string]opened         // remote registries, which a command reads at one commit
+	opening sync.Mutex                // of places
 	// pipelines are those below a folder, once they were read.
 	pipelines map[string][]*schema.Pipeline
 	bytes     atomic.Int64 // that went over the network
@@ -63,6 +66,9 @@ type app struct {
 
 // run is the whole program: arguments in, exit code out.
 func run(ctx context.Context, args []string, std stdio, lookup func(string) (string, bool)) int {
+	if v, _ := lookup("GITHUB_ACTIONS"); v == "true" {
+		std.err = &inert{w: std.err}
+	}
 	a := &app{stdio: std, lookup: lookup, args: args}
 	root := a.root()
 	root.SetArgs(args)

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -112,9 +113,7 @@ func newIssuer(t *testing.T, claims map[string]any) (address string) {
 		}
 		now := time.Now()
 		all := map[string]any{"iss": s.URL, "aud": r.FormValue("audience"), "iat": now.Unix(), "nbf": now.Unix(), "exp": now.Add(5 * time.Minute).Unix()}
-		for k, v := range claims {
-			all[k] = v
-		}
+		maps.Copy(all, claims)
 		token := text(map[string]any{"alg": "RS256", "typ": "JWT", "kid": "1"}) + "." + text(all)
 		sum := sha256.Sum256([]byte(token))
 		sig, err := rsa.SignPKCS1v15(rand.Reader, key, crypto.SHA256, sum[:])

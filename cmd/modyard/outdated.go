@@ -306,8 +306,8 @@ func (a *app) proposeUpgrade(ctx context.Context, u upgrading) error {
 		return err
 	}
 	branch := "modyard/upgrade-" + strings.ReplaceAll(strings.TrimSuffix(inside, path.Ext(inside)), "/", "-")
-	return a.proposeChange(ctx, change{to: to, branch: branch, dry: u.dry, make: func(ctx context.Context, copy, _ string) (title, body string, err error) {
-		u.file = filepath.Join(copy, filepath.FromSlash(inside))
+	return a.proposeChange(ctx, change{to: to, branch: branch, dry: u.dry, make: func(ctx context.Context, root, _ string) (title, body string, err error) {
+		u.file = filepath.Join(root, filepath.FromSlash(inside))
 		if _, err := os.Stat(u.file); err != nil {
 			return "", "", &hinted{fmt.Sprintf("the default branch of %s/%s has no %s", to.owner, to.name, inside), "push the pipeline first"}
 		}

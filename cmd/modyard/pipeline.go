@@ -27,6 +27,9 @@ type planFlags struct {
 	allowDisabled bool
 	registry      string
 	unbound       bool // leave open what is given to a run
+	// here is a registry on this disk that stands for every location that means
+	// it. Default: nil, each is read where it is.
+	here *registry.Registry
 }
 
 func (f *planFlags) register(cmd *cobra.Command) {
@@ -136,7 +139,7 @@ func (p *planned) readFile(ctx context.Context, a *app, file string, f *planFlag
 	if p.lock != nil && len(f.upgrade) == 0 && holds(p.lock, pipeline) {
 		pins = p.lock.Registries
 	}
-	if p.resolver, err = a.openRegistries(ctx, pipeline.Registries, pins, filepath.Dir(file)); err != nil {
+	if p.resolver, err = a.openRegistries(ctx, pipeline.Registries, pins, filepath.Dir(file), f.here); err != nil {
 		return err
 	}
 	set := p.resolver.set
@@ -303,11 +306,10 @@ func findRegistry(dir string) (string, error) {
 
 // loadRegistry opens a registry whose own manifest has no errors.
 func loadRegistry(dir string) (*registry.Registry, error) {
-	r, diags, err := registry.Open(os.DirFS(dir), filepath.ToSlash(dir))
+	r, diags, err := registry.OpenFolder(dir, filepath.ToSlash(dir))
 	if err != nil {
 		return nil, err
 	}
-	r.Dir = dir
 	return r, diags.Err()
 }
 

@@ -70,9 +70,9 @@ type change struct {
 	to     *place
 	branch string
 	dry    bool
-	// make changes a copy of the repository that is at the commit, checks what
+	// make changes a copy of the repository, root, that is at the commit, checks what
 	// it made, and says what the pull request is to say.
-	make func(ctx context.Context, copy, commit string) (title, body string, err error)
+	make func(ctx context.Context, root, commit string) (title, body string, err error)
 }
 
 // proposeChange makes a change in a copy of a repository's default branch and
@@ -150,9 +150,9 @@ func (a *app) proposeChange(ctx context.Context, ch change) error {
 
 // registryChange makes a change of a registry, and checks it as the registry's
 // own workflow would.
-func (a *app) registryChange(to *place, title string, do func(reg string) error) func(ctx context.Context, copy, commit string) (string, string, error) {
-	return func(ctx context.Context, copy, commit string) (string, string, error) {
-		reg := filepath.Join(copy, filepath.FromSlash(to.folder))
+func (a *app) registryChange(to *place, title string, do func(reg string) error) func(ctx context.Context, root, commit string) (string, string, error) {
+	return func(ctx context.Context, root, commit string) (string, string, error) {
+		reg := filepath.Join(root, filepath.FromSlash(to.folder))
 		if err := do(reg); err != nil {
 			return "", "", err
 		}

@@ -161,9 +161,27 @@ func (c *checkout) Added(ctx context.Context, file string) (string, error) {
 	return snapshot.Added(ctx, c.Repo, c.Commit, file)
 }
 
-// openPlace opens a remote registry, at one commit.
+// opened is a remote registry that was opened.
+type opened struct {
+	reg   *registry.Registry
+	diags schema.Diagnostics
+}
+
+// openPlace opens a remote registry, at one commit for the whole command.
 func (a *app) openPlace(ctx context.Context, p *place, location string) (*registry.Registry, schema.Diagnostics, error) {
+	a.opening.Lock()
+	defer a.opening.Unlock()
+	key := location + " " + p.ref
+	if o, ok := a.places[key]; ok {
+		return o.reg, o.diags, nil
+	}
 	reg, diags, err := a.readPlace(ctx, p, location)
+	if err == nil {
+		if a.places == nil {
+			a.places = map[string]opened{}
+		}
+		a.places[key] = opened{reg, diags}
+	}
 	if ctx.Err() != nil {
 		return nil, nil, context.Cause(ctx)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"sync"
 
@@ -44,10 +43,14 @@ func (a *app) resolver(registries map[string]*registry.Registry) *resolver {
 }
 
 // openRegistries opens the registries that a pipeline names; pins are the
-// commits to read remote ones at.
-func (a *app) openRegistries(ctx context.Context, named schema.Map[schema.Text], pins schema.Map[string], dir string) (*resolver, error) {
+// commits to read remote ones at, and here is one to use for what means it.
+func (a *app) openRegistries(ctx context.Context, named schema.Map[schema.Text], pins schema.Map[string], dir string, here *registry.Registry) (*resolver, error) {
 	r := a.resolver(map[string]*registry.Registry{})
 	for _, e := range named {
+		if here != nil && a.isRegistry(e.Value.Value, dir, here) {
+			r.set.Registries[e.Name] = here
+			continue
+		}
 		pin, _ := pins.Get(e.Name)
 		reg, diags, err := a.openRegistry(ctx, e.Value.Value, pin, dir)
 		switch {
@@ -79,12 +82,9 @@ func (a *app) openRegistry(ctx context.Context, location, pin, dir string) (*reg
 		return a.openPlace(ctx, p, location)
 	}
 	path := folderAt(location, dir)
-	reg, diags, err := registry.Open(os.DirFS(path), filepath.ToSlash(path))
+	reg, diags, err := registry.OpenFolder(path, filepath.ToSlash(path))
 	if errors.Is(err, registry.ErrNoRegistry) {
 		return nil, nil, &runner.ResolveError{Message: fmt.Sprintf("there is no registry in the folder %q", location), Hint: "a registry has registry.yaml at its root; the path is relative to the pipeline's file"}
-	}
-	if reg != nil {
-		reg.Dir = path
 	}
 	return reg, diags, err
 }

@@ -249,6 +249,7 @@ func plain(s string) string { return entities(s, "&#8288;") }
 // even as a number.
 func entities(s, join string) string {
 	var b strings.Builder
+	var last rune
 	for _, r := range strings.ToValidUTF8(s, "�") {
 		switch {
 		case r == '\n' || r == '\r' || r == '\t':
@@ -257,11 +258,14 @@ func entities(s, join string) string {
 			b.WriteString("�") // controls, and those that turn the direction of text
 		case r == '@' || r == '#':
 			fmt.Fprintf(&b, "&#%d;%s", r, join)
+		case r == '.' && (last == 'w' || last == 'W'): // www.example.com would be a link
+			b.WriteString("&#46;")
 		case r < 128 && strings.ContainsRune("\\`*_{}[]<>()+!|~&\"'$:%", r):
 			fmt.Fprintf(&b, "&#%d;", r)
 		default:
 			b.WriteRune(r)
 		}
+		last = r
 	}
 	return b.String()
 }

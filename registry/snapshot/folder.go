@@ -38,10 +38,16 @@ func Data(dir string) (*Tree, error) {
 }
 
 func readIgnore(file string) ([]string, error) {
-	f, err := os.Open(file)
-	if errors.Is(err, fs.ErrNotExist) {
+	info, err := os.Lstat(file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular(): // a link could show what is elsewhere
+		return nil, &ProblemError{IgnoreFile, "is no plain file", "put the file itself there"}
 	}
+	f, err := os.Open(file)
 	if err != nil {
 		return nil, err
 	}
