@@ -3,14 +3,19 @@ package main
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
+	"github.com/spf13/cobra"
+
 	"github.com/modyard/modyard/registry"
+	"github.com/modyard/modyard/runner/store"
 	"github.com/modyard/modyard/schema"
 )
 
@@ -166,4 +171,127 @@ func firstProblem(err error) string {
 		}
 	}
 	return err.Error()
+}
+
+func (a *app) affectedCmd() *cobra.Command {
+	var f registryFlag
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "affected MODULE@VERSION",
+		Short: "Find what has used a version: pipelines, locks, runs, stored results",
+		Long: `Find what has used a version, for the day that it turns out bad: the pipelines
+below this folder that pick it or have it in their lock, the runs recorded here,
+and the results in the store that its files made.
+` + exitHelp,
+		Args: oneArg("a version of a module"),
+		RunE: func(cmd *cobra.Command, args []string) error { return a.affectedBy(cmd.Context(), &f, args[0], asJSON) },
+	}
+	f.registerRead(cmd)
+	a.storeFlag(cmd)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "write JSON")
+	return cmd
+}
+
+// usedBy is what has used a version.
+type usedBy struct {
+	Version   string          `json:"version"`
+	Pipelines []use           `json:"pipelines"`
+	Runs      []string        `json:"runs"`
+	Results   []schema.Digest `json:"results"` // keys
+}
+
+func (a *app) affectedBy(ctx context.Context, f *registryFlag, arg string, asJSON bool) error {
+	reg, err := f.read(ctx, a)
+	if err != nil {
+		return err
+	}
+	picked, m, err := pickArg(reg, arg)
+	if err != nil {
+		return err
+	}
+	out := usedBy{Version: picked.Module() + "@" + picked.String(), Pipelines: []use{}, Runs: []string{}, Results: []schema.Digest{}}
+	list, err := a.uses(ctx, ".", reg, picked.Module())
+	if err != nil {
+		return err
+	}
+	mod, _, err := reg.Module(picked.Module())
+	if err != nil {
+		return err
+	}
+	for _, u := range list {
+		if now, err := mod.Pick(u.Ref.Selector, registry.PickOptions{AllowDisabled: true}); err == nil {
+			u.Picks = now.String()
+		}
+		if u.Picks == picked.String() || u.Locked == picked.String() {
+			out.Pipelines = append(out.Pipelines, u)
+		}
+	}
+	if out.Runs, err = runsWith(out.Version); err != nil {
+		return err
+	}
+	if m.Snapshot != nil && m.Snapshot.Digest != "" {
+		if err := a.resultsOf(ctx, m.Snapshot.Digest, &out); err != nil {
+			return err
+		}
+	}
+	if asJSON {
+		return a.json(out)
+	}
+	for _, u := range out.Pipelines {
+		how := "picks it"
+		if u.Locked == picked.String() {
+			how = "has it in its lock"
+		}
+		fmt.Fprintf(a.out, "pipeline  %s, step %q: %s %s\n", u.File, u.Step, u.Module, how)
+	}
+	for _, r := range out.Runs {
+		fmt.Fprintf(a.out, "run       %s\n", r)
+	}
+	for _, k := range out.Results {
+		fmt.Fprintf(a.out, "result    %s\n", k)
+	}
+	a.say("%s: %s, %s, %s", out.Version, count(len(out.Pipelines), "step"), count(len(out.Runs), "run"), count(len(out.Results), "stored result"))
+	return nil
+}
+
+// runsWith lists the runs recorded here that had a version.
+func runsWith(version string) ([]string, error) {
+	out := []string{}
+	ids, err := history().IDs()
+	if err != nil {
+		return out, err
+	}
+	for _, id := range ids {
+		r, err := history().Load(id)
+		if err != nil {
+			continue // another run may have removed it, or it is damaged
+		}
+		for _, s := range r.Steps {
+			if s.Module == version || strings.HasSuffix(s.Module, "/"+version) {
+				out = append(out, id)
+				break
+			}
+		}
+	}
+	return out, nil
+}
+
+// resultsOf lists the results in the store that files made.
+func (a *app) resultsOf(ctx context.Context, snapshot schema.Digest, out *usedBy) error {
+	st, err := a.openStore(ctx)
+	if err != nil {
+		return err
+	}
+	defer st.Close()
+	return st.Results(func(_ string, r *store.Result, err error) error {
+		if err != nil || ctx.Err() != nil {
+			return context.Cause(ctx) // one that is damaged is of no use to anybody
+		}
+		document, err := st.Key(r.Key)
+		var d struct{ Snapshot schema.Digest } // a runner.Document
+		if err == nil && json.Unmarshal(document, &d) == nil && d.Snapshot == snapshot {
+			out.Results = append(out.Results, r.Key)
+		}
+		return nil
+	})
 }
