@@ -46,6 +46,7 @@ type stdio struct {
 // app is what every command has: the streams, the environment, and the flags
 // of all commands.
 type app struct {
+	ctx context.Context //nolint:containedctx // the command's: what it opens outlives its parts
 	stdio
 	lookup func(string) (string, bool)
 	format string // of diagnostics
@@ -69,7 +70,7 @@ func run(ctx context.Context, args []string, std stdio, lookup func(string) (str
 	if v, _ := lookup("GITHUB_ACTIONS"); v == "true" {
 		std.err = &inert{w: std.err}
 	}
-	a := &app{stdio: std, lookup: lookup, args: args}
+	a := &app{ctx: ctx, stdio: std, lookup: lookup, args: args}
 	root := a.root()
 	root.SetArgs(args)
 	root.SetIn(std.in)

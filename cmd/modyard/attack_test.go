@@ -418,6 +418,23 @@ func TestAttackSecrets(t *testing.T) {
 	}
 }
 
+// TestAttackClone: nor does one in a registry that is cloned to be read.
+func TestAttackClone(t *testing.T) {
+	t.Parallel()
+	h := newHub(t, "")
+	const secret = "hunter2secret"
+	write(t, filepath.Join(h.w.dir, "credentials"), secret+": "+secret+"\n")
+	file := filepath.Join(h.clone, "modules", "word-count", "module.yaml")
+	if err := errors.Join(os.Remove(file), os.Symlink(filepath.Join(h.w.dir, "credentials"), file)); err != nil {
+		t.Fatal(err)
+	}
+	h.commit(t, "x")
+	h.push(t, "main")
+	if out := h.w.fails(t, h.w.dir, "modyard", "show", "word-count", "--registry", "file://"+h.repo.Dir); strings.Contains(out, secret) || !strings.Contains(out, "it is a link") {
+		t.Errorf("show: %s", out)
+	}
+}
+
 // TestAttackTag: a tag that is moved publishes nothing else than what is
 // published.
 func TestAttackTag(t *testing.T) {

@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
@@ -452,5 +453,32 @@ func TestUpgradePull(t *testing.T) {
 	h.push(t, "main")
 	if out := w.fails(t, dir, "modyard", "upgrade", "--pr", "--latest", "ml/pipeline.yaml"); !strings.Contains(out, `ml/pipeline.yaml:`) || !strings.Contains(out, `param "size"`) || strings.Contains(out, "proposal") {
 		t.Errorf("what does not fit: %s", out)
+	}
+}
+
+// TestOpenedRegistry: a registry that a part of a command has opened is good
+// for the others, when that part has ended.
+func TestOpenedRegistry(t *testing.T) {
+	h := newHub(t, "")
+	env := map[string]string{"GITHUB_API_URL": h.s.URL, "GITHUB_TOKEN": "read-token", "MODYARD_STORE": filepath.Join(t.TempDir(), "store")}
+	a := &app{ctx: t.Context(), stdio: stdio{out: io.Discard, err: io.Discard}, lookup: func(name string) (string, bool) { v, ok := env[name]; return v, ok }}
+	part, end := context.WithCancel(t.Context())
+	defer end()
+	for _, ctx := range []context.Context{part, t.Context()} {
+		reg, diags, err := a.openRegistry(ctx, "github.com/acme/modules", "", ".")
+		end()
+		if err == nil {
+			err = diags.Err()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ctx == part {
+			continue
+		}
+		m, diags, err := reg.Module("word-count")
+		if err != nil || diags.Err() != nil || len(m.Versions) != 1 {
+			t.Errorf("%v, %v, %v", m, diags, err)
+		}
 	}
 }

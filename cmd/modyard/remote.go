@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -175,7 +174,7 @@ func (a *app) openPlace(ctx context.Context, p *place, location string) (*regist
 	if o, ok := a.places[key]; ok {
 		return o.reg, o.diags, nil
 	}
-	reg, diags, err := a.readPlace(ctx, p, location)
+	reg, diags, err := a.readPlace(a.ctx, p, location) // ctx may be of a part of the command
 	if err == nil {
 		if a.places == nil {
 			a.places = map[string]opened{}
@@ -212,9 +211,9 @@ func (a *app) readPlace(ctx context.Context, p *place, location string) (*regist
 		if err != nil {
 			return nil, nil, err
 		}
-		reg, diags, err := registry.Open(os.DirFS(w.Dir), location)
+		reg, diags, err := registry.OpenFolder(w.Dir, location)
 		if reg != nil {
-			reg.Elsewhere, reg.Commit = &checkout{w}, w.Commit
+			reg.Dir, reg.Elsewhere, reg.Commit = "", &checkout{w}, w.Commit // the folder is the cache's
 		}
 		return reg, diags, err
 	}
