@@ -53,7 +53,7 @@ func (c *checker) review(ctx context.Context) error {
 				return err
 			}
 		case len(elem) > 3 && elem[0] == modulesDir && elem[2] == testsDir:
-			if !slices.Contains(c.res.Tested, elem[1]) && slices.Contains(c.reg.Names(), elem[1]) {
+			if schema.ValidName(elem[1]) && !slices.Contains(c.res.Tested, elem[1]) && slices.Contains(c.reg.Names(), elem[1]) {
 				c.res.Tested = append(c.res.Tested, elem[1])
 			}
 			if !c.base.has(p) {

@@ -369,7 +369,7 @@ func (l *linter) registry(r *Registry) {
 			l.add(id.Subject.Pos, RulePolicy, "", "the subject %q is no regular expression", clip(id.Subject.Value))
 		}
 	}
-	if p.Signatures == "required" && len(p.Keys)+len(p.Identities) == 0 {
+	if p.Signatures == "required" && !p.Signers() {
 		l.add(l.place("policy"), RulePolicy, "add keys: [KEY.pub], or identities", "signatures are required, but nobody may sign")
 	}
 }

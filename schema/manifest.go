@@ -84,6 +84,9 @@ type Policy struct {
 	Identities []Identity `json:"identities,omitempty"`
 }
 
+// Signers reports whether somebody may sign.
+func (p Policy) Signers() bool { return len(p.Keys)+len(p.Identities) > 0 }
+
 // Identity is who may sign without a key of their own: the subject of a
 // certificate and who vouches for it.
 type Identity struct {

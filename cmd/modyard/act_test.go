@@ -7,16 +7,11 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
-	"log"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"github.com/google/go-containerregistry/pkg/registry"
 
 	"github.com/modyard/modyard/registry/github/githubtest"
 )
@@ -288,9 +283,7 @@ func jsonText(s string) string {
 func TestActionPublish(t *testing.T) {
 	need(t, "act")
 	t.Parallel()
-	images := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0)), registry.WithReferrersSupport(true)))
-	t.Cleanup(images.Close)
-	host := images.Listener.Addr().String()
+	host := imageHost(t)
 	h := newHub(t, "images: "+host+"/acme\n")
 	w := h.w
 	tagged := func(tag string) string {

@@ -6,10 +6,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
-	"log"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,7 +18,6 @@ import (
 	"unicode"
 
 	"github.com/google/go-containerregistry/pkg/name"
-	ggcr "github.com/google/go-containerregistry/pkg/registry"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 )
 
@@ -70,6 +66,17 @@ func (h *hub) branch(t *testing.T, name string) {
 	t.Helper()
 	h.w.run(t, h.clone, "git", "checkout", "-q", "-f", "-B", name, "origin/main")
 	h.w.run(t, h.clone, "git", "clean", "-q", "-ffdx")
+}
+
+// newVersion opens a pull request with one new version of a module.
+func (h *hub) newVersion(t *testing.T, module, bump string) (number int, event string) {
+	t.Helper()
+	h.branch(t, "topic")
+	h.w.run(t, h.clone, "modyard", "new", "version", module, "--bump", bump)
+	h.commit(t, "one")
+	h.push(t, "topic")
+	number = h.repo.OpenPull("topic", "main", "Change", "alice").Number
+	return number, h.pullRequest(t, number, nil)
 }
 
 // commands are the workflow commands that GitHub would see in a log: a line
@@ -439,9 +446,8 @@ func TestAttackClone(t *testing.T) {
 // published.
 func TestAttackTag(t *testing.T) {
 	t.Parallel()
-	images := httptest.NewServer(ggcr.New(ggcr.Logger(log.New(io.Discard, "", 0)), ggcr.WithReferrersSupport(true)))
-	t.Cleanup(images.Close)
-	h := newHub(t, "images: "+images.Listener.Addr().String()+"/acme\n")
+	at := imageHost(t) + "/acme"
+	h := newHub(t, "images: "+at+"\n")
 	maintainer := h.user(t, "write-token")
 	maintainer.env = append(maintainer.env, "GITHUB_ACTIONS=true", "GITHUB_REPOSITORY=acme/modules")
 	publish := func() (string, int) {
@@ -460,7 +466,7 @@ func TestAttackTag(t *testing.T) {
 	}
 	published := func() string {
 		t.Helper()
-		ref, err := name.ParseReference(images.Listener.Addr().String() + "/acme/word-count:1.0.0")
+		ref, err := name.ParseReference(at + "/word-count:1.0.0")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -512,12 +518,7 @@ func TestAttackTag(t *testing.T) {
 func TestAttackAtOnce(t *testing.T) {
 	t.Parallel()
 	h := newHub(t, "")
-	h.branch(t, "topic")
-	h.w.run(t, h.clone, "modyard", "new", "version", "word-count", "--bump", "patch")
-	h.commit(t, "one")
-	h.push(t, "topic")
-	number := h.repo.OpenPull("topic", "main", "Change", "alice").Number
-	event := h.pullRequest(t, number, nil)
+	number, event := h.newVersion(t, "word-count", "patch")
 	// Both have asked for comments before one of them has written.
 	var asked sync.WaitGroup
 	asked.Add(2)
@@ -546,12 +547,7 @@ func TestAttackAtOnce(t *testing.T) {
 func TestAttackToken(t *testing.T) {
 	t.Parallel()
 	h := newHub(t, "")
-	h.branch(t, "topic")
-	h.w.run(t, h.clone, "modyard", "new", "version", "word-count", "--bump", "patch")
-	h.commit(t, "one")
-	h.push(t, "topic")
-	number := h.repo.OpenPull("topic", "main", "Change", "alice").Number
-	event := h.pullRequest(t, number, nil)
+	number, event := h.newVersion(t, "word-count", "patch")
 	// A git that tells what it was given.
 	real, err := exec.LookPath("git")
 	if err != nil {

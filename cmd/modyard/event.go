@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -13,7 +12,6 @@ import (
 
 	"github.com/modyard/modyard/registry/git"
 	"github.com/modyard/modyard/registry/github"
-	"github.com/modyard/modyard/schema"
 )
 
 // event is what GitHub Actions says of what happened; only what is used of it.
@@ -156,10 +154,8 @@ func (a *app) tellPull(ctx context.Context, e *event, number int, r *review) err
 	for _, v := range r.Versions {
 		names = append(names, v.Module+"@"+v.Version)
 	}
-	// The name of a folder that is no name of a module could be anything.
-	tested := slices.DeleteFunc(slices.Clone(r.tested), func(name string) bool { return !schema.ValidName(name) })
 	a.setOutput("versions", strings.Join(names, " "))
-	a.setOutput("test", strings.Join(append(names, tested...), "\n"))
+	a.setOutput("test", strings.Join(append(names, r.tested...), "\n"))
 	a.setOutput("run", strconv.FormatBool(r.Verdict == verdictGood || r.Verdict == verdictLook && e.allowed()))
 	repo, ok := e.repo()
 	if number == 0 || !ok {

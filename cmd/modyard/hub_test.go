@@ -10,16 +10,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"log"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/google/go-containerregistry/pkg/name"
-	ggcr "github.com/google/go-containerregistry/pkg/registry"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 )
 
@@ -204,16 +201,22 @@ func TestProposeModule(t *testing.T) {
 	}
 }
 
-// TestIndex: the index makes a search of a registry on GitHub a few requests,
-// however many modules there are; what has changed since is read itself.
-func TestIndex(t *testing.T) {
-	h := newHub(t, "index: gh-pages\n")
+// many pushes 20 more modules, and whatever else was changed.
+func (h *hub) many(t *testing.T) {
+	t.Helper()
 	for i := range 20 {
 		name := fmt.Sprintf("m%02d", i)
 		write(t, filepath.Join(h.clone, "modules", name, "module.yaml"), "apiVersion: modyard.dev/v1\nkind: Module\nname: "+name+"\ndescription: Does something with words.\n")
 	}
 	h.commit(t, "many")
 	h.push(t, "main")
+}
+
+// TestIndex: the index makes a search of a registry on GitHub a few requests,
+// however many modules there are; what has changed since is read itself.
+func TestIndex(t *testing.T) {
+	h := newHub(t, "index: gh-pages\n")
+	h.many(t)
 	maintainer := h.user(t, "alice-token")
 	maintainer.env = append(maintainer.env, "GITHUB_REPOSITORY=acme/modules")
 	for _, want := range []string{"has the index of", "is that of"} {
@@ -255,21 +258,14 @@ func TestIndex(t *testing.T) {
 // who may, and as far as it is of the commit that is read.
 func TestIndexImage(t *testing.T) {
 	h := newHub(t, "")
-	images := httptest.NewServer(ggcr.New(ggcr.Logger(log.New(io.Discard, "", 0))))
-	t.Cleanup(images.Close)
-	at := strings.TrimPrefix(images.URL, "http://") + "/acme"
+	at := imageHost(t) + "/acme"
 	key, err := os.ReadFile(filepath.Join(h.w.dir, "key.pub"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	write(t, filepath.Join(h.clone, "key.pub"), string(key))
 	h.append(t, "registry.yaml", "images: "+at+"\nindex: oci\npolicy: {keys: [key.pub]}\n")
-	for i := range 20 {
-		name := fmt.Sprintf("m%02d", i)
-		write(t, filepath.Join(h.clone, "modules", name, "module.yaml"), "apiVersion: modyard.dev/v1\nkind: Module\nname: "+name+"\ndescription: Does something with words.\n")
-	}
-	h.commit(t, "many")
-	h.push(t, "main")
+	h.many(t)
 	if out := h.w.fails(t, h.clone, "modyard", "index", "--push"); !strings.Contains(out, "nobody signs the index") {
 		t.Errorf("without a key: %s", out)
 	}

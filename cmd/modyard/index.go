@@ -174,7 +174,7 @@ func (a *app) pushIndexImage(ctx context.Context, reg *registry.Registry, signer
 	if err != nil {
 		return err
 	}
-	if signer == nil && len(reg.Policy.Keys)+len(reg.Policy.Identities) > 0 {
+	if signer == nil && reg.Policy.Signers() {
 		return &hinted{"the registry's policy names who may sign, and nobody signs the index", "give --key FILE, or publish from a workflow with permissions: {id-token: write}"}
 	}
 	search := oci.NewBlob(searchType, files[registry.SearchFile])
@@ -239,11 +239,7 @@ func (a *app) searchImage(ctx context.Context, reg *registry.Registry) (*registr
 		return nil, err
 	}
 	if by.Any() {
-		v, err := c.Signature(ctx, repository, art, by, indexPredicate)
-		if err == nil && v == nil {
-			err = attest.ErrUntrusted
-		}
-		if err != nil {
+		if _, err := c.Signature(ctx, repository, art, by, indexPredicate); err != nil {
 			return nil, err
 		}
 	}

@@ -11,7 +11,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"log"
 	"maps"
 	"net"
 	"net/http"
@@ -20,11 +19,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
-
-	ggcr "github.com/google/go-containerregistry/pkg/registry"
 )
 
 // TestKeyless: a workflow without a key signs by Sigstore's own programs, its
@@ -34,9 +30,7 @@ func TestKeyless(t *testing.T) {
 	need(t, "fulcio", "rekor-server", "timestamp-server", "cosign")
 	t.Parallel()
 	w := newWorld(t)
-	images := httptest.NewServer(ggcr.New(ggcr.Logger(log.New(io.Discard, "", 0)), ggcr.WithReferrersSupport(true)))
-	t.Cleanup(images.Close)
-	w.host = images.Listener.Addr().String()
+	w.host = imageHost(t)
 	workflow := "acme/modules/.github/workflows/publish.yml@refs/heads/main"
 	hub := newIssuer(t, map[string]any{
 		"sub": "repo:acme/modules:ref:refs/heads/main", "job_workflow_ref": workflow, "workflow_ref": workflow,
@@ -193,14 +187,7 @@ func (w *world) server(t *testing.T, address, name string, args ...string) {
 	}
 	defer said.Close()
 	cmd.Stdout, cmd.Stderr = said, said
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-		_ = cmd.Wait()
-	})
+	start(t, cmd)
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
 		resp, err := http.Get(address) //nolint:noctx // bounded by the deadline
 		if err == nil {

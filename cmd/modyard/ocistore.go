@@ -113,11 +113,11 @@ func (s *ociStore) accepted(ctx context.Context, art *oci.Artifact) (bool, error
 	if !s.verifier.Any() {
 		return s.unsigned, nil
 	}
-	v, err := s.client.Signature(ctx, s.repository, art, s.verifier, resultPredicate)
+	_, err := s.client.Signature(ctx, s.repository, art, s.verifier, resultPredicate)
 	if err != nil && !errors.Is(err, attest.ErrUntrusted) {
 		return false, err
 	}
-	return err == nil && v != nil || s.unsigned, nil
+	return err == nil || s.unsigned, nil
 }
 
 // Open begins to read an output.

@@ -64,11 +64,7 @@ func TestRealRegistries(t *testing.T) {
 	}{
 		{"distribution 2", func(t *testing.T) string { return distribution(t, "docker-registry") }},
 		{"distribution 3", func(t *testing.T) string { return distribution(t, "registry") }},
-		{"with referrers", func(t *testing.T) string {
-			s := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0)), registry.WithReferrersSupport(true)))
-			t.Cleanup(s.Close)
-			return s.Listener.Addr().String()
-		}},
+		{"with referrers", imageHost},
 	} {
 		t.Run(r.name, func(t *testing.T) {
 			w := newWorld(t)
@@ -88,6 +84,27 @@ func TestRealRegistries(t *testing.T) {
 	}
 }
 
+// start starts a server, which ends with the test.
+func start(t *testing.T, cmd *exec.Cmd) {
+	t.Helper()
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+		_ = cmd.Wait()
+	})
+}
+
+// imageHost is a registry of images of our own, on loopback.
+func imageHost(t *testing.T) (host string) {
+	t.Helper()
+	s := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0)), registry.WithReferrersSupport(true)))
+	t.Cleanup(s.Close)
+	return s.Listener.Addr().String()
+}
+
 // distribution starts a registry of the distribution project on loopback.
 func distribution(t *testing.T, program string) string {
 	need(t, program)
@@ -103,14 +120,7 @@ func distribution(t *testing.T, program string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-		_ = cmd.Wait()
-	})
+	start(t, cmd)
 	found := make(chan string, 1)
 	go func() {
 		where := regexp.MustCompile(`listening on (127\.0\.0\.1:\d+)`)

@@ -34,12 +34,7 @@ func TestRequests(t *testing.T) {
 	h.commit(t, "many")
 	h.push(t, "main")
 
-	h.branch(t, "topic")
-	h.w.run(t, h.clone, "modyard", "new", "version", "m07", "--bump", "minor")
-	h.commit(t, "one")
-	h.push(t, "topic")
-	number := h.repo.OpenPull("topic", "main", "Change", "alice").Number
-	event := h.pullRequest(t, number, nil)
+	number, event := h.newVersion(t, "m07", "minor")
 	for _, comment := range []string{"made", "edited"} {
 		h.s.Forget()
 		j := h.check(t, event, "GITHUB_TOKEN=write-token")

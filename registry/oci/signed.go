@@ -29,8 +29,8 @@ func (a *Artifact) Sign(ctx context.Context, signer attest.Signer, subject, pred
 	return nil
 }
 
-// Signature is who has signed an artifact's config; nil when nobody has. It is
-// an [attest.ErrUntrusted] when that is nobody who may.
+// Signature is who has signed an artifact's config. The error is an
+// [attest.ErrUntrusted] when nobody has who may.
 func (c *Client) Signature(ctx context.Context, repository string, a *Artifact, by *attest.Verifier, predicateType string) (*attest.Verified, error) {
 	for _, b := range a.Blobs {
 		if b.Type != attest.BundleType {
@@ -49,7 +49,7 @@ func (c *Client) Signature(ctx context.Context, repository string, a *Artifact, 
 		}
 		return v, nil
 	}
-	return nil, nil
+	return nil, attest.ErrUntrusted
 }
 
 // ReadBlob reads a blob of at most limit bytes, which agrees with its digest;
