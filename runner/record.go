@@ -31,7 +31,8 @@ type Record struct {
 	Outputs  []OutputRecord `json:"outputs,omitempty"`
 	Error    string         `json:"error,omitempty"`
 
-	dir string
+	dir     string
+	journal *journal // while the run lives
 }
 
 // StepRecord is what is kept of a step.
@@ -100,7 +101,10 @@ func (r *Record) Metrics() map[string]any {
 // History is the folder of the runs' records: .modyard of a working folder.
 type History struct{ Dir string }
 
-const recordFile = "run.json"
+const (
+	recordFile = "run.json"
+	lockFile   = "lock" // held by the process that runs
+)
 
 func (h History) runs() string { return filepath.Join(h.Dir, "runs") }
 
@@ -126,9 +130,12 @@ func (h History) begin(r *Record) (unlock func(), err error) {
 			return nil, fmt.Errorf("cannot keep the run: %w", err)
 		}
 	}
-	lock := flock.New(filepath.Join(r.dir, "lock"))
+	lock := flock.New(filepath.Join(r.dir, lockFile))
 	if ok, err := lock.TryLock(); err != nil || !ok {
 		return nil, errors.Join(errors.New("cannot lock the run's record"), err)
+	}
+	if r.journal, err = openJournal(r.dir); err != nil {
+		return nil, fmt.Errorf("cannot keep the run: %w", err)
 	}
 	return func() { lock.Close(); os.Remove(lock.Path()) }, nil
 }
@@ -197,7 +204,27 @@ func (h History) Load(id string) (*Record, error) {
 	if id == "" || filepath.Base(id) != id || id == ".." || id == "." {
 		return nil, fmt.Errorf("%q: %w", id, ErrNoRun)
 	}
-	dir := filepath.Join(h.runs(), id)
+	r, err := load(filepath.Join(h.runs(), id))
+	if err != nil || r.State != Running {
+		return r, err
+	}
+	alive := locked(filepath.Join(r.dir, lockFile))
+	journal := r.readJournal()
+	if !alive || journal != nil {
+		// It may have ended since its record was read.
+		if now, err := load(r.dir); err != nil || now.State != Running {
+			return now, err
+		}
+	}
+	if !alive {
+		r.died()
+	}
+	return r, nil
+}
+
+// load reads the record in a folder.
+func load(dir string) (*Record, error) {
+	id := filepath.Base(dir)
 	data, err := os.ReadFile(filepath.Join(dir, recordFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%q: %w", id, ErrNoRun)
@@ -210,12 +237,20 @@ func (h History) Load(id string) (*Record, error) {
 		return nil, fmt.Errorf("cannot read the run %s: %w", id, err)
 	}
 	r.dir = dir
-	if r.State == Running {
-		if !locked(filepath.Join(dir, "lock")) {
-			r.State = Died
+	return r, nil
+}
+
+// died gives a run whose process is gone, and its steps, their state.
+func (r *Record) died() {
+	r.State = Died
+	for _, s := range r.Steps {
+		switch s.State {
+		case Running:
+			s.State = Died
+		case Waiting:
+			s.State, s.Why = Skipped, endedBefore
 		}
 	}
-	return r, nil
 }
 
 // decodeExact reads JSON whose integers have 64 bits, which a float64 would cut.
@@ -231,7 +266,7 @@ func locked(path string) bool {
 		return false
 	}
 	lock := flock.New(path)
-	ok, err := lock.TryLock()
+	ok, err := lock.TryRLock() // others may look at the same time
 	lock.Close()
 	return !ok && err == nil
 }

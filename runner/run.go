@@ -117,7 +117,9 @@ func (p *Plan) Run(ctx context.Context, opt Options) (*Record, error) {
 		r.State = Done
 		err = e.outputs()
 	}
-	err = errors.Join(err, r.save())
+	saved := r.save()
+	r.journal.close(saved == nil)
+	err = errors.Join(err, saved)
 	e.emit(Event{Event: "finish", State: r.State, Seconds: r.Seconds(), Error: r.Error, Outputs: r.Outputs})
 	return r, err
 }
@@ -384,7 +386,11 @@ func (e *execution) end(i int, r StepRecord, ev *Event) {
 	if r.Log == "" {
 		r.Log = rec.Log
 	}
+	if r.Key == "" {
+		r.Key = rec.Key
+	}
 	*rec = r
+	e.rec.journal.add(rec)
 	if r.State == Failed {
 		e.failed = true
 	}

@@ -252,9 +252,7 @@ func (e *execution) execute(ctx context.Context, i int, t *Task, why string) (bo
 		return false, err
 	}
 	defer release()
-	e.mu.Lock()
-	e.rec.Steps[i].State = Running
-	e.mu.Unlock()
+	e.started(i, t, why)
 	began := time.Now()
 	for attempt := 1; ; attempt++ {
 		e.emit(Event{Event: "start", Step: s.Name, State: Running, Attempt: attempt, Why: why, Key: string(t.Key)})
@@ -283,6 +281,15 @@ func (e *execution) execute(ctx context.Context, i int, t *Task, why string) (bo
 		}
 		return e.commit(ctx, i, t, outputs, attempt, took, log, why)
 	}
+}
+
+// started records that a step's command starts.
+func (e *execution) started(i int, t *Task, why string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	r := e.rec.Steps[i]
+	r.State, r.Key, r.Why, r.Params = Running, t.Key, why, e.params[i]
+	e.rec.journal.add(r)
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

@@ -140,6 +140,11 @@ func Brief(changes []FieldChange) string {
 	return strings.Join(parts, "; ")
 }
 
+// unfinished says what became of a step that has left no result.
+var unfinished = map[State]string{
+	Running: "it has not ended", Failed: "it failed", Interrupted: "it was interrupted", Died: "it was killed",
+}
+
 // whyNew says why a task runs: what differs from the latest run of the
 // pipeline in which its step had another key.
 func (e *execution) whyNew(t *Task) string {
@@ -158,10 +163,10 @@ func (e *execution) whyNew(t *Task) string {
 	switch {
 	case !ok:
 		return "a new step"
-	case !s.Key.Valid():
+	case !s.Key.Valid() || s.State == Skipped || s.State == Waiting:
 		return "it did not get to run in " + e.last.ID
-	case s.Key == t.Key && s.State != Done && s.State != Reused:
-		return "it " + string(s.State) + " in " + e.last.ID
+	case s.Key == t.Key && unfinished[s.State] != "":
+		return unfinished[s.State] + " in " + e.last.ID
 	case s.Key == t.Key:
 		return "its result is no longer in the store"
 	}

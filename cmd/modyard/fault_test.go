@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -17,6 +18,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/modyard/modyard/runner"
 )
 
 // program is the real modyard, built once, in a folder of its own with a store
@@ -44,7 +47,7 @@ func TestFaults(t *testing.T) {
 		}
 	})
 	for name, test := range map[string]func(*testing.T, *program){
-		"at once": atOnce, "interrupted": interrupted, "terminated": terminated, "stubborn": stubborn,
+		"at once": atOnce, "killed record": killedRecord, "interrupted": interrupted, "terminated": terminated, "stubborn": stubborn,
 		"second signal": secondSignal, "full disk": fullDisk, "large log": largeLog, "large output": largeOutput,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -330,6 +333,72 @@ func secondSignal(t *testing.T, p *program) {
 	}
 	p.want(t, exitGood, "died", "runs")
 	p.want(t, exitGood, "all whole", "cache", "verify")
+}
+
+// killedRecord looks at a run while it lives and after it is killed: its record
+// tells how far it is, and how far it came.
+func killedRecord(t *testing.T, p *program) {
+	p.pipeline(t, `
+steps:
+  early: {run: {command: [sh, -c, 'echo 7 > outputs/n']}, outputs: {n: {type: integer}}}
+  late: {run: {command: [sh, -c, 'echo begun; test $1 = 7; sleep 1000', x, "${{ params.n }}"]}, params: {n: "${{ steps.early.outputs.n }}"}}
+  last: {run: {command: [echo]}, after: [late]}
+`)
+	cmd := p.command("run", "pipeline.yaml")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = cmd.Process.Kill() }()
+	states := func() string {
+		code, out := p.run(t, "runs", "latest", "--json")
+		if code != exitGood { // not begun
+			return ""
+		}
+		var r runner.Record
+		if err := json.Unmarshal([]byte(out), &r); err != nil {
+			t.Fatalf("%v:\n%s", err, out)
+		}
+		line := string(r.State)
+		for _, s := range r.Steps {
+			line += fmt.Sprintf(" %s:%s", s.Name, s.State)
+		}
+		return line
+	}
+	eventually(t, "the second step", func() bool {
+		now := states()
+		return now == "running early:done late:running last:waiting"
+	})
+	eventually(t, "its log", func() bool { _, out := p.run(t, "logs", "late"); return out == "begun\n" })
+	p.want(t, exitGood, "1 ran, 1 running", "runs")
+	p.want(t, exitGood, "late is running", "why", "late")
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait()
+	if got, want := states(), "died early:done late:died last:skipped"; got != want {
+		t.Errorf("killed, its record says %q, want %q", got, want)
+	}
+	p.want(t, exitGood, "1 ran, 1 skipped, 1 died", "runs")
+	p.want(t, exitGood, "n=7", "runs", "latest")
+	p.want(t, exitGood, "begun\n", "logs", "late")
+	p.want(t, exitGood, "late was killed", "why", "late")
+
+	again := p.command("run", "pipeline.yaml")
+	if err := again.Start(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the second step", func() bool { return states() == "running early:reused late:running last:waiting" })
+	p.want(t, exitGood, "it was killed in", "why", "late")
+	if err := again.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	_ = again.Wait()
+	if got, want := states(), "interrupted early:reused late:interrupted last:skipped"; got != want {
+		t.Errorf("interrupted, its record says %q, want %q", got, want)
+	}
+	if left, _ := filepath.Glob(filepath.Join(p.dir, ".modyard/runs/*/steps.jsonl")); len(left) != 1 {
+		t.Errorf("journals left: %q, want that of the killed run", left)
+	}
 }
 
 // large skips what needs time and space, unless it is asked for.

@@ -96,7 +96,7 @@ func (a *app) listRuns(most int, asJSON bool) error {
 			states[s.State]++
 		}
 		var parts []string
-		for _, st := range []runner.State{runner.Done, runner.Reused, runner.Failed, runner.Skipped, runner.Interrupted} {
+		for _, st := range []runner.State{runner.Done, runner.Reused, runner.Failed, runner.Skipped, runner.Interrupted, runner.Running, runner.Died} {
 			if states[st] > 0 {
 				parts = append(parts, fmt.Sprintf("%d %s", states[st], strings.Replace(string(st), "done", "ran", 1)))
 			}

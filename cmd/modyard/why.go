@@ -60,7 +60,7 @@ func (a *app) why(ctx context.Context, step, run string, asJSON bool) error {
 	if asJSON {
 		return a.json(w)
 	}
-	verb := map[runner.State]string{runner.Done: "ran", runner.Reused: "was reused", runner.Failed: "failed", runner.Skipped: "was skipped", runner.Interrupted: "was stopped"}[s.State]
+	verb := map[runner.State]string{runner.Done: "ran", runner.Reused: "was reused", runner.Failed: "failed", runner.Skipped: "was skipped", runner.Interrupted: "was interrupted", runner.Running: "is running", runner.Waiting: "waits", runner.Died: "was killed"}[s.State]
 	fmt.Fprintf(a.out, "%s %s in run %s", step, cmpOr(verb, string(s.State)), r.ID)
 	if len(w.Changes) == 0 || s.State == runner.Failed {
 		if w.Why != "" {
