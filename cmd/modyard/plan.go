@@ -128,7 +128,7 @@ func planJSON(p *runner.Plan) any {
 }
 
 func (a *app) graphCmd() *cobra.Command {
-	f := &planFlags{}
+	f := &planFlags{unbound: true}
 	var format string
 	cmd := &cobra.Command{
 		Use:   "graph PIPELINE.yaml",
@@ -142,7 +142,7 @@ func (a *app) graphCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			fmt.Fprint(a.out, drawGraph(p.plan, format == "dot"))
+			fmt.Fprint(a.out, drawGraph(p, format == "dot"))
 			return nil
 		},
 	}
@@ -152,7 +152,7 @@ func (a *app) graphCmd() *cobra.Command {
 }
 
 // drawGraph draws steps as boxes and data as labelled arrows.
-func drawGraph(p *runner.Plan, dot bool) string {
+func drawGraph(p *planned, dot bool) string {
 	ids := map[string]string{}
 	var b strings.Builder
 	node, edge, end := "  %s[\"%s\"]\n", "  %s -->|%s| %s\n", ""
@@ -166,15 +166,15 @@ func drawGraph(p *runner.Plan, dot bool) string {
 	if dot {
 		br = "\\n"
 	}
-	for i, in := range p.Inputs {
+	for i, in := range p.pipeline.Inputs {
 		ids["inputs."+in.Name] = fmt.Sprintf("i%d", i)
 		fmt.Fprintf(&b, node, ids["inputs."+in.Name], in.Name+br+"input")
 	}
-	for i, s := range p.Steps {
+	for i, s := range p.plan.Steps {
 		ids[s.Name] = fmt.Sprintf("s%d", i)
 		fmt.Fprintf(&b, node, ids[s.Name], s.Name+br+s.Title())
 	}
-	for _, s := range p.Steps {
+	for _, s := range p.plan.Steps {
 		drawn := map[string]bool{}
 		draw := func(src runner.Source) {
 			from, label := ids["inputs."+src.Input], src.Input
