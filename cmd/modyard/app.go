@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/sethvargo/go-githubactions"
 	"github.com/spf13/cobra"
 
 	"github.com/modyard/modyard/registry"
@@ -48,10 +49,11 @@ type stdio struct {
 type app struct {
 	ctx context.Context //nolint:containedctx // the command's: what it opens outlives its parts
 	stdio
-	lookup func(string) (string, bool)
-	format string // of diagnostics
-	store  string
-	args   []string
+	actions *githubactions.Action // writes commands for the runner of GitHub Actions
+	lookup  func(string) (string, bool)
+	format  string // of diagnostics
+	store   string
+	args    []string
 
 	offline bool
 	fetch   *snapshot.Fetcher
@@ -67,15 +69,19 @@ type app struct {
 
 // run is the whole program: arguments in, exit code out.
 func run(ctx context.Context, args []string, std stdio, lookup func(string) (string, bool)) int {
-	if v, _ := lookup("GITHUB_ACTIONS"); v == "true" {
-		std.err = &inert{w: std.err}
-	}
 	a := &app{ctx: ctx, stdio: std, lookup: lookup, args: args}
+	a.actions = githubactions.New(githubactions.WithWriter(std.out), githubactions.WithGetenv(func(name string) string {
+		v, _ := lookup(name)
+		return v
+	}))
+	if v, _ := lookup("GITHUB_ACTIONS"); v == "true" {
+		a.err = &inert{w: std.err}
+	}
 	root := a.root()
 	root.SetArgs(args)
 	root.SetIn(std.in)
-	root.SetOut(std.out)
-	root.SetErr(std.err)
+	root.SetOut(a.out)
+	root.SetErr(a.err)
 	err := root.ExecuteContext(ctx)
 	if a.scratch != "" {
 		os.RemoveAll(a.scratch)
@@ -99,7 +105,10 @@ Begin with:  modyard run PIPELINE.yaml     run a pipeline
 		SilenceUsage:  true,
 		Args:          cobra.NoArgs,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-		PersistentPreRunE: func(*cobra.Command, []string) error {
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			if v, _ := a.lookup("GITHUB_ACTIONS"); v == "true" && !a.machineRead(cmd) {
+				a.out = &inert{w: a.out}
+			}
 			if !slices.Contains(formats, a.format) {
 				return usagef("there is no format %q; there is %s", a.format, schema.QuoteList(formats, "and"))
 			}
@@ -125,6 +134,20 @@ Begin with:  modyard run PIPELINE.yaml     run a pipeline
 		a.testCmd(), a.outdatedCmd(), a.upgradeCmd(), a.affectedCmd(), a.planCmd(), a.graphCmd(), a.lockCmd(), a.runCmd(), a.whyCmd(), a.runsCmd(), a.logsCmd(), a.cacheCmd(), a.versionCmd(),
 	)
 	return root
+}
+
+// machineRead tells whether what a command writes to stdout goes to a program or
+// a file, where each of its bytes counts.
+func (a *app) machineRead(cmd *cobra.Command) bool {
+	if f := cmd.Flags().Lookup("json"); f != nil && f.Value.String() == "true" || a.format == "json" || a.format == "sarif" {
+		return true
+	}
+	f, isFile := a.out.(*os.File)
+	if !isFile {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode().IsRegular()
 }
 
 // usageError says that the command line is wrong.

@@ -6,8 +6,6 @@ import (
 	"path/filepath"
 	"strconv"
 
-	"github.com/sethvargo/go-githubactions"
-
 	"github.com/modyard/modyard/schema"
 )
 
@@ -50,7 +48,7 @@ func (a *app) annotate(ds schema.Diagnostics) {
 		if d.Hint != "" {
 			text += "\nhint: " + d.Hint
 		}
-		act := githubactions.New(githubactions.WithWriter(a.out)).WithFieldsMap(fields)
+		act := a.actions.WithFieldsMap(fields)
 		if d.Severity == schema.Warning {
 			act.Warningf("%s", text)
 		} else {

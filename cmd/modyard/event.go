@@ -8,8 +8,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/sethvargo/go-githubactions"
-
 	"github.com/modyard/modyard/registry/git"
 	"github.com/modyard/modyard/registry/github"
 )
@@ -119,25 +117,17 @@ func forkPoint(ctx context.Context, dir, base string) (string, error) {
 	return strings.TrimSpace(string(out)), nil
 }
 
-// actions writes for GitHub Actions: job summary and outputs.
-func (a *app) actions() *githubactions.Action {
-	return githubactions.New(githubactions.WithWriter(a.out), githubactions.WithGetenv(func(name string) string {
-		v, _ := a.lookup(name)
-		return v
-	}))
-}
-
 // setOutput sets an output of the step, where there is one.
 func (a *app) setOutput(name, value string) {
 	if file, _ := a.lookup("GITHUB_OUTPUT"); file != "" {
-		a.actions().SetOutput(name, value)
+		a.actions.SetOutput(name, value)
 	}
 }
 
 // summarize adds to the job's summary, where there is one.
 func (a *app) summarize(markdown string) {
 	if file, _ := a.lookup("GITHUB_STEP_SUMMARY"); file != "" {
-		a.actions().AddStepSummary(markdown)
+		a.actions.AddStepSummary(markdown)
 	}
 }
 
