@@ -95,7 +95,7 @@ func commands(log string) (out []string) {
 var texts = map[string]string{
 	"command": "::error::forged", "old command": "##[error]forged", "line": "x\n::error::forged", "return": "x\r::error::forged", "unseen": "x\n\u200b\u00a0::error::forged",
 	"encoded": "%0A::set-output name=verdict::good", "ticks": "```\n`touch pwned`", "shell": "$(touch pwned); touch pwned", "expression": "${{ github.token }}",
-	"html": "<img src=https://example.com/x><!-- modyard check", "mention": "@acme/owners @alice", "reference": "#1 acme/modules#1", "table": "a | b |\n| --- |",
+	"html": "<img src=https://example.com/x><!-- modyard check", "mention": "@acme/owners @alice", "reference": "#1 acme/modules#1 GH-1", "table": "a | b |\n| --- |",
 	"link": "[a](https://example.com) ![b](https://example.com) www.example.com", "delimiter": "x\n_GitHubActionsFileCommandDelimeter_\nrun=true\n",
 }
 
@@ -209,6 +209,9 @@ func onlyText(t *testing.T, where, text string) {
 			at := strings.Index(text, bad)
 			t.Errorf("the %s has %q: …%s…", where, bad, text[max(0, at-100):min(len(text), at+100)])
 		}
+	}
+	if outside := regexp.MustCompile(`<code>[^<]*</code>`).ReplaceAllString(text, ""); strings.Contains(outside, "GH-1") {
+		t.Errorf("the %s refers to an issue", where) // in code style GitHub sees no reference
 	}
 	rows := 0
 	for line := range strings.Lines(text) {

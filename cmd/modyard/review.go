@@ -258,6 +258,8 @@ func entities(s, join string) string {
 			b.WriteString("�") // controls, and those that turn the direction of text
 		case r == '@' || r == '#':
 			fmt.Fprintf(&b, "&#%d;%s", r, join)
+		case r == '-' && (last == 'h' || last == 'H'): // GH-1 would refer to an issue
+			b.WriteString("-" + join)
 		case r == '.' && (last == 'w' || last == 'W'): // www.example.com would be a link
 			b.WriteString("&#46;")
 		case r < 128 && strings.ContainsRune("\\`*_{}[]<>()+!|~&\"'$:%", r):
