@@ -358,11 +358,11 @@ steps:
 		if err := json.Unmarshal([]byte(out), &r); err != nil {
 			t.Fatalf("%v:\n%s", err, out)
 		}
-		line := string(r.State)
+		all := []string{string(r.State)}
 		for _, s := range r.Steps {
-			line += fmt.Sprintf(" %s:%s", s.Name, s.State)
+			all = append(all, s.Name+":"+string(s.State))
 		}
-		return line
+		return strings.Join(all, " ")
 	}
 	eventually(t, "the second step", func() bool {
 		now := states()
