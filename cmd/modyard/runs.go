@@ -64,6 +64,23 @@ func loadRun(id string) (*runner.Record, error) {
 	return history().Load(id)
 }
 
+// loadStep finds a run and a step of it.
+func loadStep(run, step string) (*runner.Record, *runner.StepRecord, error) {
+	r, err := loadRun(run)
+	if err != nil {
+		return nil, nil, err
+	}
+	s, ok := r.Step(step)
+	if !ok {
+		var names []string
+		for _, s := range r.Steps {
+			names = append(names, s.Name)
+		}
+		return nil, nil, &hinted{fmt.Sprintf("run %s has no step %q", r.ID, step), schema.DidYouMean(step, names)}
+	}
+	return r, s, nil
+}
+
 func (a *app) listRuns(most int, asJSON bool) error {
 	ids, err := history().IDs()
 	if err != nil {
@@ -203,17 +220,9 @@ the run that made its result.`,
 }
 
 func (a *app) logs(step, run string) error {
-	r, err := loadRun(run)
+	r, s, err := loadStep(run, step)
 	if err != nil {
 		return err
-	}
-	s, ok := r.Step(step)
-	if !ok {
-		var names []string
-		for _, s := range r.Steps {
-			names = append(names, s.Name)
-		}
-		return &hinted{fmt.Sprintf("run %s has no step %q", r.ID, step), schema.DidYouMean(step, names)}
 	}
 	if s.State == runner.Reused && s.From != "" && s.From != r.ID {
 		from, err := history().Load(s.From)

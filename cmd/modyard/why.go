@@ -39,17 +39,9 @@ type answer struct {
 }
 
 func (a *app) why(ctx context.Context, step, run string, asJSON bool) error {
-	r, err := loadRun(run)
+	r, s, err := loadStep(run, step)
 	if err != nil {
 		return err
-	}
-	s, ok := r.Step(step)
-	if !ok {
-		var names []string
-		for _, s := range r.Steps {
-			names = append(names, s.Name)
-		}
-		return &hinted{fmt.Sprintf("run %s has no step %q", r.ID, step), schema.DidYouMean(step, names)}
 	}
 	w := answer{Step: step, Run: r.ID, State: s.State, Key: s.Key, Why: cmpOr(s.Error, s.Why), Changes: []runner.FieldChange{}}
 	if s.Key.Valid() {
