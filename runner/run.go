@@ -60,7 +60,6 @@ type execution struct {
 	plan *Plan
 	opt  Options
 	rec  *Record
-	prep chan struct{} // bounds how many steps are being prepared at once
 
 	mode    []mode
 	results []*store.Result // by step; a step writes its own
@@ -134,7 +133,6 @@ func (p *Plan) prepare(opt Options) (*execution, func(), error) {
 	n := len(p.Steps)
 	e := &execution{
 		plan: p, opt: opt,
-		prep: make(chan struct{}, preparing(opt.Store)),
 		mode: make([]mode, n), results: make([]*store.Result, n), params: make([]map[string]any, n),
 		inputs: map[string]*pipelineData{}, envs: map[string]*envOnce{},
 		rec: &Record{Pipeline: p.Name, File: p.File, State: Running, Started: time.Now(), Params: map[string]any{}},
@@ -283,7 +281,7 @@ func (e *execution) emit(ev Event) {
 // endedBefore is why a step was skipped that another one's failure kept from starting.
 const endedBefore = "the run ended before"
 
-// maxInFlight bounds the goroutines of steps that wait for resources.
+// maxInFlight bounds how many steps wait for resources, or run.
 const maxInFlight = 1024
 
 // schedule starts every step when what it needs is done.
@@ -309,12 +307,16 @@ func (e *execution) schedule(ctx context.Context) error {
 			ready = append(ready, i)
 		}
 	}
-	type outcome struct {
-		i   int
-		ok  bool
-		err error
-	}
 	outcomes := make(chan outcome, maxInFlight)
+	begin := make(chan int)
+	defer close(begin)
+	for range min(preparing(e.opt.Store), n) {
+		go func() {
+			for i := range begin {
+				e.step(ctx, i, outcomes)
+			}
+		}()
+	}
 	running := 0
 	var world error
 	var skip func(i int, why string)
@@ -329,19 +331,22 @@ func (e *execution) schedule(ctx context.Context) error {
 	}
 	for len(ready) > 0 || running > 0 {
 		stop := world != nil || ctx.Err() != nil || (e.hasFailed() && !e.opt.KeepGoing)
-		for len(ready) > 0 && running < maxInFlight && !stop {
-			i := ready[0]
-			ready = ready[1:]
-			running++
-			go func() {
-				ok, err := e.step(ctx, i)
-				outcomes <- outcome{i, ok, err}
-			}()
-		}
-		if running == 0 {
+		if stop && running == 0 {
 			break
 		}
-		o := <-outcomes
+		var next int
+		var to chan<- int // nil when none can begin
+		if len(ready) > 0 && running < maxInFlight && !stop {
+			next, to = ready[0], begin
+		}
+		var o outcome
+		select {
+		case to <- next:
+			ready = ready[1:]
+			running++
+			continue
+		case o = <-outcomes:
+		}
 		running--
 		switch {
 		case o.err != nil && world == nil && ctx.Err() == nil:

@@ -12,25 +12,55 @@ import (
 	"github.com/modyard/modyard/schema"
 )
 
-// step brings one step to its end: reused, run, or failed. ok tells whether
-// what depends on it may go on; err is a failure of the world.
-func (e *execution) step(ctx context.Context, i int) (ok bool, err error) {
-	s := e.plan.Steps[i]
-	t, res, why, err := e.prepareTask(ctx, s)
+// outcome is how a step ended: ok tells whether what depends on it may go on;
+// err is a failure of the world.
+type outcome struct {
+	i   int
+	ok  bool
+	err error
+}
+
+// step brings one step to its end: reused, run, or failed. It returns when that
+// is known or the step's task is handed over, to run on its own.
+func (e *execution) step(ctx context.Context, i int, outcomes chan<- outcome) {
+	t, why, ok, err := e.lookup(ctx, i)
+	if t == nil {
+		outcomes <- outcome{i, ok, err}
+		return
+	}
+	go func() {
+		ok, err := e.compute(ctx, i, t, why)
+		outcomes <- outcome{i, ok, err}
+	}()
+}
+
+// lookup makes the task of a step and looks for its result. When there is none
+// it returns the task, and why it is to be computed; otherwise the step is at
+// its end, ok or not.
+func (e *execution) lookup(ctx context.Context, i int) (todo *Task, why string, ok bool, err error) {
+	t, res, why, err := e.prepareTask(ctx, e.plan.Steps[i])
 	if f, isStep := stepFailure(err); isStep {
 		e.fail(i, t, f, 0, 0)
-		return false, nil
+		return nil, "", false, nil
 	}
 	if err != nil {
-		return e.broken(ctx, i, err)
+		ok, err = e.broken(ctx, i, err)
+		return nil, "", ok, err
 	}
 	if res != nil {
-		return true, e.reused(i, t, res)
+		return nil, "", true, e.reused(i, t, res)
 	}
 	if e.mode[i] == reuse {
 		e.fail(i, t, &StepError{Reason: "input", Message: "its result is needed and not in the store", Hint: "run it as well: leave --only out"}, 0, 0)
-		return false, nil
+		return nil, "", false, nil
 	}
+	return t, why, false, nil
+}
+
+// compute runs a task when there is room for it, unless another process has
+// done so meanwhile.
+func (e *execution) compute(ctx context.Context, i int, t *Task, why string) (ok bool, err error) {
+	s := t.Step
 	unlock, err := e.opt.Store.Lock(ctx, lockName(t))
 	if err != nil {
 		return e.broken(ctx, i, err)
@@ -89,10 +119,7 @@ func (e *execution) broken(ctx context.Context, i int, err error) (bool, error) 
 
 // prepareTask makes the task of a step and looks its result up.
 func (e *execution) prepareTask(ctx context.Context, s *ModuleStep) (t *Task, res *store.Result, why string, err error) {
-	select {
-	case e.prep <- struct{}{}:
-		defer func() { <-e.prep }()
-	case <-ctx.Done():
+	if ctx.Err() != nil {
 		return nil, nil, "", context.Cause(ctx)
 	}
 	inputs, err := e.taskInputs(ctx, s)
