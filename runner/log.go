@@ -2,14 +2,19 @@ package runner
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/modyard/modyard/runner/store"
+	"github.com/modyard/modyard/schema"
 )
 
 // Bounds of a step's log: its beginning and its end are kept.
@@ -47,6 +52,21 @@ func (l *stepLog) mask(secrets map[string]string) {
 			}
 		}
 	}
+}
+
+// leak refuses text outputs that hold a secret: results are kept, shown and
+// shared as they are. Files and folders are not looked into.
+func (l *stepLog) leak(outputs map[string]store.Output) error {
+	for _, name := range slices.Sorted(maps.Keys(outputs)) {
+		var text string
+		if outputs[name].Type != schema.TypeString || json.Unmarshal(outputs[name].Value, &text) != nil {
+			continue
+		}
+		if slices.ContainsFunc(l.secrets, func(s []byte) bool { return strings.Contains(text, string(s)) }) {
+			return &StepError{Reason: "output", Message: fmt.Sprintf("the output %q holds a secret", name), Hint: "a result is kept, shown and shared as it is: leave the secret out of it"}
+		}
+	}
+	return nil
 }
 
 var stars = []byte("***")

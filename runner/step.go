@@ -284,6 +284,9 @@ func (e *execution) execute(ctx context.Context, i int, t *Task, why string) (bo
 	for attempt := 1; ; attempt++ {
 		e.emit(Event{Event: "start", Step: s.Name, State: Running, Attempt: attempt, Why: why, Key: string(t.Key)})
 		outputs, err := e.opt.Compute.Run(ctx, Execution{Task: t, Store: e.opt.Store, Log: log, Secrets: secrets, GPUs: gpus})
+		if err == nil {
+			err = log.leak(outputs)
+		}
 		took := time.Since(began)
 		if ctx.Err() != nil {
 			return false, context.Cause(ctx)
