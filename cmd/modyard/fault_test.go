@@ -26,6 +26,7 @@ import (
 // of its own.
 type program struct {
 	bin, dir, store string
+	user            *syscall.Credential // whom to run it as; nil: who runs the test
 }
 
 // TestFaults does to modyard what the world does: kills it, interrupts it, runs
@@ -42,17 +43,17 @@ func TestFaults(t *testing.T) {
 			t.Run("some", func(t *testing.T) {
 				t.Parallel()
 				dir := t.TempDir()
-				killed(t, &program{bin, dir, filepath.Join(dir, "store")}, min(rounds, kills()))
+				killed(t, &program{bin: bin, dir: dir, store: filepath.Join(dir, "store")}, min(rounds, kills()))
 			})
 		}
 	})
 	for name, test := range map[string]func(*testing.T, *program){
-		"at once": atOnce, "killed record": killedRecord, "interrupted": interrupted, "terminated": terminated, "stubborn": stubborn,
+		"at once": atOnce, "killed record": killedRecord, "permissions": permissions, "interrupted": interrupted, "terminated": terminated, "stubborn": stubborn,
 		"second signal": secondSignal, "full disk": fullDisk, "large log": largeLog, "large output": largeOutput,
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			test(t, &program{bin, dir, filepath.Join(dir, "store")})
+			test(t, &program{bin: bin, dir: dir, store: filepath.Join(dir, "store")})
 		})
 	}
 }
@@ -60,6 +61,7 @@ func TestFaults(t *testing.T) {
 func (p *program) command(args ...string) *exec.Cmd {
 	cmd := exec.Command(p.bin, args...)
 	cmd.Dir = p.dir
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: p.user}
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + p.dir, "MODYARD_STORE=" + p.store}
 	return cmd
 }
@@ -398,6 +400,37 @@ steps:
 	}
 	if left, _ := filepath.Glob(filepath.Join(p.dir, ".modyard/runs/*/steps.jsonl")); len(left) != 1 {
 		t.Errorf("journals left: %q, want that of the killed run", left)
+	}
+}
+
+// permissions fails steps that take the permissions of their outputs away. The
+// superuser has them all, so it is somebody else who runs them.
+func permissions(t *testing.T, p *program) {
+	if os.Getuid() == 0 {
+		p.user = &syscall.Credential{Uid: 65534, Gid: 65534}
+		err := os.Chown(p.dir, 65534, 65534)
+		for _, dir := range []string{p.dir, filepath.Dir(p.bin)} {
+			err = errors.Join(err, os.Chmod(filepath.Dir(dir), 0o711)) //nolint:gosec // others may go through
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, c := range map[string]struct{ script, problem string }{
+		"a folder in it":        {"mkdir outputs/d/x; echo > outputs/d/x/f; chmod 0 outputs/d/x", "outputs/d/x"},
+		"it":                    {"echo > outputs/d/f; chmod 0 outputs/d", "outputs/d"},
+		"around it":             {"echo > outputs/d/f; chmod 500 outputs", "outputs/d"},
+		"around it, altogether": {"echo > outputs/d/f; chmod 0 outputs", "outputs/d"},
+	} {
+		p.pipeline(t, "steps:\n  a: {run: {command: [sh, -c, '"+c.script+"']}, outputs: {d: {type: folder}}}\n")
+		code, out := p.run(t, "run", "pipeline.yaml")
+		if want := `the output "d" cannot be kept: no permission for ` + c.problem; code != exitProblems || !strings.Contains(out, want) {
+			t.Errorf("%s: exit %d, want %d and %q:\n%s", name, code, exitProblems, want, out)
+		}
+	}
+	p.want(t, exitGood, "all whole", "cache", "verify")
+	if left, _ := os.ReadDir(filepath.Join(p.store, "tmp")); len(left) > 0 {
+		t.Errorf("%d working folders are left", len(left))
 	}
 }
 

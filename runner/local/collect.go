@@ -31,11 +31,11 @@ func (w *workspace) collect(ctx context.Context, x runner.Execution) (map[string
 			continue
 		}
 		if err != nil {
-			return nil, err
+			return nil, w.forbidden(o.Name, err)
 		}
 		taken, err := take(ctx, x.Store, o, path, linked)
 		if err != nil {
-			return nil, err
+			return nil, w.forbidden(o.Name, err)
 		}
 		out[o.Name] = taken
 	}
@@ -43,6 +43,25 @@ func (w *workspace) collect(ctx context.Context, x runner.Execution) (map[string
 		return nil, &runner.StepError{Reason: "output", Message: "the command ended well but did not write " + schema.QuoteList(missing, "and"), Hint: w.found()}
 	}
 	return out, nil
+}
+
+// forbidden makes a failure of the step of an error that comes of permissions
+// which the step has taken away from its own files.
+func (w *workspace) forbidden(output string, err error) error {
+	path := ""
+	if p, ok := errors.AsType[*fs.PathError](err); ok {
+		path = p.Path
+	} else if l, ok := errors.AsType[*os.LinkError](err); ok {
+		path = l.Old
+	}
+	name, below := strings.CutPrefix(path, w.work+string(filepath.Separator))
+	if !below || !errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	return &runner.StepError{
+		Reason: "output", Message: fmt.Sprintf("the output %q cannot be kept: no permission for %s", output, filepath.ToSlash(name)),
+		Hint: "leave what is written, and the folders around it, readable and writable for its owner",
+	}
 }
 
 // found tells what is there instead of a missing output.
