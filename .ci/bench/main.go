@@ -537,7 +537,12 @@ func (b *bench) start() error {
 	if err != nil {
 		return err
 	}
-	peer, err := b.best(20, nil, "python3", "-I", "-c", "pass")
+	// The interpreter itself: python3 may be a script that looks for one.
+	python, err := exec.Command("python3", "-c", "import sys; print(sys.executable)").Output()
+	if err != nil {
+		return err
+	}
+	peer, err := b.best(20, nil, strings.TrimSpace(string(python)), "-I", "-c", "pass")
 	if err != nil {
 		return err
 	}
