@@ -130,8 +130,8 @@ func (a *app) isRegistry(location, dir string, reg *registry.Registry) bool {
 	return errX == nil && errY == nil && os.SameFile(x, y)
 }
 
-// affected lists the pipelines that a new version reaches: those that pick it
-// now and did not before. Those that do not fit it say why.
+// affected lists the pipelines below root that a new version reaches, their files
+// relative to root: those that pick it now and did not before. Those that do not fit it say why.
 func (a *app) affected(ctx context.Context, root string, reg *registry.Registry, module, version string) ([]use, error) {
 	list, err := a.uses(ctx, root, reg, module)
 	if err != nil || len(list) == 0 {
@@ -152,6 +152,9 @@ func (a *app) affected(ctx context.Context, root string, reg *registry.Registry,
 	})
 	for i, u := range list {
 		list[i].Picks = version
+		if inside, err := filepath.Rel(root, filepath.FromSlash(u.File)); err == nil {
+			list[i].File = filepath.ToSlash(inside)
+		}
 		if _, err := a.plan(ctx, filepath.FromSlash(u.File), &planFlags{unbound: true, noLock: true, here: reg}); err != nil {
 			if ctx.Err() != nil {
 				return nil, context.Cause(ctx)

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"os"
 	"os/exec"
@@ -443,6 +444,75 @@ func TestAttackClone(t *testing.T) {
 	if out := h.w.fails(t, h.w.dir, "modyard", "show", "word-count", "--registry", "file://"+h.repo.Dir); strings.Contains(out, secret) || !strings.Contains(out, "it is a link") {
 		t.Errorf("show: %s", out)
 	}
+}
+
+// TestAttackPropose: a proposal to a repository that somebody else has made
+// writes nothing outside the copy of it, wherever links in it lead.
+func TestAttackPropose(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		link string // in the repository; it leads to a file or a folder outside
+		want string // printed
+		args []string
+	}{
+		"owners":      {".github/CODEOWNERS", `opened acme/modules#`, []string{"propose", "word-count", "--to", "github.com/acme/modules"}},
+		"module":      {"modules/word-count", `"modules/word-count" is a link in acme/modules`, []string{"propose", "word-count", "--to", "github.com/acme/modules"}},
+		"source":      {"modules/word-count/src", `"modules/word-count/src" is a link in acme/modules`, []string{"propose", "word-count", "--to", "github.com/acme/modules"}},
+		"source file": {"modules/word-count/src/count.py", `"modules/word-count/src/count.py" is a link in acme/modules`, []string{"propose", "word-count", "--to", "github.com/acme/modules"}},
+		"state":       {"modules/word-count/module.yaml", `has no module.yaml`, []string{"deprecate", "word-count@1.0.0", "--reason", "slow", "--pr", "--registry", "github.com/acme/modules"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHub(t, "")
+			w := h.user(t, "alice-token")
+			if err := os.CopyFS(filepath.Join(w.dir, "word-count"), os.DirFS(filepath.Join(h.clone, "modules", "word-count"))); err != nil {
+				t.Fatal(err)
+			}
+			write(t, filepath.Join(w.dir, "word-count", "src", "count.py"), "print('mine')\n")
+			link, outside := filepath.Join(h.clone, filepath.FromSlash(c.link)), filepath.Join(t.TempDir(), "outside")
+			if info, err := os.Stat(link); err == nil && info.IsDir() {
+				err = os.CopyFS(outside, os.DirFS(link))
+				if err := errors.Join(err, os.RemoveAll(link)); err != nil {
+					t.Fatal(err)
+				}
+			} else if data, err := os.ReadFile(link); err == nil {
+				write(t, outside, string(data))
+				os.Remove(link)
+			} else {
+				write(t, outside, "* @alice\n")
+			}
+			if err := errors.Join(os.MkdirAll(filepath.Dir(link), 0o755), os.Symlink(outside, link)); err != nil {
+				t.Fatal(err)
+			}
+			before := content(t, outside)
+			h.commit(t, "x")
+			h.push(t, "main")
+			out, _ := w.command(w.dir, "modyard", c.args...).CombinedOutput()
+			if after := content(t, outside); after != before {
+				t.Errorf("what the link leads to was changed:\n%s\n--- was ---\n%s\n--- printed ---\n%s", after, before, out)
+			}
+			if !strings.Contains(string(out), c.want) {
+				t.Errorf("it printed\n%s\nwant %q", out, c.want)
+			}
+		})
+	}
+}
+
+// content is all that a file, or a folder, holds.
+func content(t *testing.T, path string) string {
+	t.Helper()
+	var b strings.Builder
+	err := filepath.WalkDir(path, func(p string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		data, err := os.ReadFile(p)
+		fmt.Fprintf(&b, "%s: %s\n", strings.TrimPrefix(p, path), data)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
 }
 
 // TestAttackTag: a tag that is moved publishes nothing else than what is

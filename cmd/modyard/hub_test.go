@@ -190,8 +190,24 @@ func TestProposeModule(t *testing.T) {
 	if out := w.fails(t, clone, "modyard", "check", "--base", h.head(t, "main")); !strings.Contains(out, "0 problems") {
 		t.Errorf("check: %s", out)
 	}
-	// The same for a version's state.
+	// A version that pipelines of the registry would have.
 	w = h.user(t, "alice-token")
+	dir = filepath.Join(w.dir, "word-count")
+	if err := os.CopyFS(dir, os.DirFS(filepath.Join(h.clone, "modules", "word-count"))); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "versions", "1.0.0.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(dir, "versions", "1.0.1.yaml"), strings.ReplaceAll(string(text), "1.0.0", "1.0.1"))
+	write(t, filepath.Join(dir, "src", "count.py"), "# quicker\n")
+	w.run(t, w.dir, "modyard", "propose", "word-count", "--to", "github.com/acme/modules")
+	pulls = h.repo.Pulls()
+	if body := pulls[len(pulls)-1].Body; !strings.Contains(body, "<code>pipeline.yaml</code>, step <code>count</code>") {
+		t.Errorf("what it reaches: %s", body)
+	}
+	// The same for a version's state.
 	out, err := w.command(w.dir, "modyard", "deprecate", "word-count@1.0.0", "--reason", "slow", "--pr", "--registry", "github.com/acme/modules").CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "opened acme/modules#") {
 		t.Fatalf("deprecate: %v: %s", err, out)

@@ -104,10 +104,11 @@ func (a *app) proposeChange(ctx context.Context, ch change) error {
 		return err
 	}
 	work := filepath.Join(f.Scratch, "proposal")
-	if err := w.Copy(ctx, work); err != nil {
+	links, err := w.Copy(ctx, work)
+	defer w.Drop(ctx, work)
+	if err != nil {
 		return err
 	}
-	defer w.Drop(ctx, work)
 	title, body, err := ch.make(ctx, work, w.Commit)
 	if problems, ok := errors.AsType[*schema.ProblemsError](err); ok {
 		for i, d := range problems.Diagnostics { // the copy is nothing that anybody knows
@@ -116,6 +117,11 @@ func (a *app) proposeChange(ctx context.Context, ch change) error {
 	}
 	if err != nil {
 		return err
+	}
+	for _, name := range links {
+		if _, err := os.Lstat(filepath.Join(work, filepath.FromSlash(name))); err == nil {
+			return &hinted{fmt.Sprintf("%q is a link in %s, in whose place nothing is proposed", name, repo), "a registry holds plain files: remove the link first"}
+		}
 	}
 	files, modes, err := changedFiles(ctx, work, w.Commit)
 	if err != nil {

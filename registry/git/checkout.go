@@ -112,10 +112,32 @@ func (w *Working) files(ctx context.Context) error {
 }
 
 // Copy puts the commit's files into another folder, which does not exist, to be
-// changed there; Drop forgets it.
-func (w *Working) Copy(ctx context.Context, dir string) error {
-	_, err := w.Output(ctx, "-c", "core.hooksPath="+os.DevNull, "worktree", "add", "--quiet", "--force", "--detach", dir, w.Commit)
-	return err
+// changed there; Drop forgets it. Links are left out, since they could lead what
+// is written anywhere: it returns their names, and git takes them for unchanged.
+func (w *Working) Copy(ctx context.Context, dir string) (links []string, err error) {
+	entries, err := w.Tree(ctx, w.Commit, "")
+	if err != nil {
+		return nil, err
+	}
+	if _, err := w.Output(ctx, "-c", "core.hooksPath="+os.DevNull, "worktree", "add", "--quiet", "--force", "--detach", dir, w.Commit); err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		if e.Mode == "120000" {
+			links = append(links, e.Path)
+		}
+	}
+	if len(links) == 0 {
+		return nil, nil
+	}
+	for _, name := range links {
+		if err := os.Remove(filepath.Join(dir, filepath.FromSlash(name))); err != nil {
+			return nil, err
+		}
+	}
+	copied := Repo{Root: dir}
+	_, err = copied.feed(ctx, strings.NewReader(strings.Join(links, "\x00")), "update-index", "-z", "--skip-worktree", "--stdin")
+	return links, err
 }
 
 // Drop removes a folder that Copy made.

@@ -75,7 +75,13 @@ func (r *Repo) Rel(path string) (string, error) {
 
 // Output runs git in the root and returns what it prints.
 func (r *Repo) Output(ctx context.Context, args ...string) ([]byte, error) {
+	return r.feed(ctx, nil, args...)
+}
+
+// feed is Output with something to read.
+func (r *Repo) feed(ctx context.Context, in io.Reader, args ...string) ([]byte, error) {
 	cmd := r.command(ctx, args...)
+	cmd.Stdin = in
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &limited{w: &out, left: maxOutput}, &limited{w: &errs, left: 1 << 16}
 	if err := cmd.Run(); err != nil {
