@@ -217,6 +217,32 @@ func TestProposeModule(t *testing.T) {
 	}
 }
 
+// TestProposeAgainst: a proposal leaves the branch of a colleague alone.
+func TestProposeAgainst(t *testing.T) {
+	t.Parallel()
+	h := newHub(t, "")
+	h.branch(t, "modyard/word-count")
+	h.append(t, "modules/word-count/src/count.py", "# carol's\n")
+	h.commit(t, "carol's")
+	h.push(t, "modyard/word-count")
+	head := h.head(t, "modyard/word-count")
+	h.repo.OpenPull("modyard/word-count", "main", "Quicker", "carol")
+	h.branch(t, "main")
+	w := h.user(t, "alice-token")
+	dir := filepath.Join(w.dir, "word-count")
+	if err := os.CopyFS(dir, os.DirFS(filepath.Join(h.clone, "modules", "word-count"))); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(dir, "src", "count.py"), "# alice's\n")
+	const want = "acme/modules#1, by carol, proposes it already, from the branch acme:modyard/word-count"
+	if out := w.fails(t, w.dir, "modyard", "propose", "word-count", "--to", "github.com/acme/modules"); !strings.Contains(out, want) {
+		t.Errorf("it printed\n%s\nwant %q", out, want)
+	}
+	if now := h.head(t, "modyard/word-count"); now != head {
+		t.Errorf("the branch was at %s and is at %s", head, now)
+	}
+}
+
 // many pushes 20 more modules, and whatever else was changed.
 func (h *hub) many(t *testing.T) {
 	t.Helper()

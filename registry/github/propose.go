@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/go-github/v60/github"
@@ -51,6 +52,11 @@ func (c *Client) Propose(ctx context.Context, repo Repo, p Proposal) (*Proposed,
 			return nil, err
 		}
 	}
+	head, base := at.Owner+":"+p.Branch, about.GetDefaultBranch()
+	open, err := c.ourPull(ctx, repo, head, base)
+	if err != nil {
+		return nil, err
+	}
 	commit, err := c.commitFiles(ctx, at, p)
 	if err != nil {
 		return nil, err
@@ -58,7 +64,7 @@ func (c *Client) Propose(ctx context.Context, repo Repo, p Proposal) (*Proposed,
 	if err := c.setBranch(ctx, at, p.Branch, commit); err != nil {
 		return nil, err
 	}
-	out, err := c.openPull(ctx, repo, at.Owner+":"+p.Branch, about.GetDefaultBranch(), p)
+	out, err := c.putPull(ctx, repo, open, head, base, p)
 	if out != nil && at != repo {
 		out.Fork = at.String()
 	}
@@ -179,25 +185,42 @@ func (c *Client) setBranch(ctx context.Context, at Repo, branch, commit string) 
 	})
 }
 
-func (c *Client) openPull(ctx context.Context, repo Repo, head, base string, p Proposal) (*Proposed, error) {
+// ourPull finds the open pull request from a branch, which may be none. One that
+// somebody else has opened is a problem: its commits are not to be replaced.
+func (c *Client) ourPull(ctx context.Context, repo Repo, head, base string) (*github.PullRequest, error) {
 	var open []*github.PullRequest
 	err := c.call(ctx, "cannot list the pull requests of "+repo.String(), func() (resp *github.Response, err error) {
 		open, resp, err = c.gh.PullRequests.List(ctx, repo.Owner, repo.Name, &github.PullRequestListOptions{State: "open", Head: head, Base: base})
 		return resp, err
 	})
+	if err != nil || len(open) == 0 {
+		return nil, err
+	}
+	me, err := c.login(ctx)
 	if err != nil {
 		return nil, err
 	}
+	if by := open[0].GetUser().GetLogin(); !strings.EqualFold(by, me) {
+		return nil, &ProblemError{
+			Message: fmt.Sprintf("%s#%d, by %s, proposes it already, from the branch %s", repo, open[0].GetNumber(), by, head),
+			Hint:    "commit to that branch, or close it first",
+		}
+	}
+	return open[0], nil
+}
+
+// putPull opens a pull request, or updates the one that is open.
+func (c *Client) putPull(ctx context.Context, repo Repo, open *github.PullRequest, head, base string, p Proposal) (*Proposed, error) {
 	var made *github.PullRequest
 	what := "cannot open a pull request in " + repo.String()
-	if len(open) > 0 {
-		err = c.call(ctx, what, func() (resp *github.Response, err error) {
-			made, resp, err = c.gh.PullRequests.Edit(ctx, repo.Owner, repo.Name, open[0].GetNumber(), &github.PullRequest{Title: &p.Title, Body: &p.Body})
+	if open != nil {
+		err := c.call(ctx, what, func() (resp *github.Response, err error) {
+			made, resp, err = c.gh.PullRequests.Edit(ctx, repo.Owner, repo.Name, open.GetNumber(), &github.PullRequest{Title: &p.Title, Body: &p.Body})
 			return resp, err
 		})
 		return &Proposed{Number: made.GetNumber(), URL: made.GetHTMLURL(), Updated: true}, err
 	}
-	err = c.call(ctx, what, func() (resp *github.Response, err error) {
+	err := c.call(ctx, what, func() (resp *github.Response, err error) {
 		made, resp, err = c.gh.PullRequests.Create(ctx, repo.Owner, repo.Name, &github.NewPullRequest{Title: &p.Title, Body: &p.Body, Head: &head, Base: &base, MaintainerCanModify: new(true)})
 		return resp, err
 	})
