@@ -225,7 +225,7 @@ func TestProposeAgainst(t *testing.T) {
 	h.append(t, "modules/word-count/src/count.py", "# carol's\n")
 	h.commit(t, "carol's")
 	h.push(t, "modyard/word-count")
-	head := h.head(t, "modyard/word-count")
+	head := h.repo.Git("rev-parse", "modyard/word-count")
 	h.repo.OpenPull("modyard/word-count", "main", "Quicker", "carol")
 	h.branch(t, "main")
 	w := h.user(t, "alice-token")
@@ -238,7 +238,7 @@ func TestProposeAgainst(t *testing.T) {
 	if out := w.fails(t, w.dir, "modyard", "propose", "word-count", "--to", "github.com/acme/modules"); !strings.Contains(out, want) {
 		t.Errorf("it printed\n%s\nwant %q", out, want)
 	}
-	if now := h.head(t, "modyard/word-count"); now != head {
+	if now := h.repo.Git("rev-parse", "modyard/word-count"); now != head {
 		t.Errorf("the branch was at %s and is at %s", head, now)
 	}
 }
