@@ -520,7 +520,7 @@ func content(t *testing.T, path string) string {
 func TestAttackTag(t *testing.T) {
 	t.Parallel()
 	at := imageHost(t) + "/acme"
-	h := newHub(t, "images: "+at+"\n")
+	h := newHub(t, "images: "+at+"\nindex: gh-pages\n")
 	maintainer := h.user(t, "write-token")
 	maintainer.env = append(maintainer.env, "GITHUB_ACTIONS=true", "GITHUB_REPOSITORY=acme/modules")
 	publish := func() (string, int) {
@@ -560,6 +560,12 @@ func TestAttackTag(t *testing.T) {
 			h.append(t, "modules/word-count/src/count.py", "# evil\n")
 			h.commit(t, "evil")
 		}},
+		{"to a commit before the last", "the index is left to a run at", exitGood, func() {
+			h.branch(t, "main")
+			h.append(t, "notes", "x")
+			h.commit(t, "x")
+			h.w.run(t, h.clone, "git", "checkout", "-q", "--detach", "HEAD~1")
+		}},
 		{"to other files of the same version", "already", exitGood, func() { // its source is that of the commit that added it
 			h.branch(t, "main")
 			h.append(t, "modules/word-count/src/count.py", "# evil\n")
@@ -584,6 +590,16 @@ func TestAttackTag(t *testing.T) {
 	}
 	if n := len(h.repo.Releases()); n != 1 {
 		t.Errorf("there are %d releases", n)
+	}
+	// By hand, all that is checked out is published: of the default branch alone.
+	h.branch(t, "unmerged")
+	h.append(t, "notes", "y")
+	h.commit(t, "y")
+	event := h.payload(t, "push.json", func(e map[string]any) {
+		e["ref"] = "refs/heads/unmerged"
+	})
+	if out := maintainer.fails(t, h.clone, "modyard", "publish", "--event", event, "--release"); !strings.Contains(out, "what is checked out is on the commit") || !strings.Contains(out, "which is not on the branch main") {
+		t.Errorf("by hand on a branch: %s", out)
 	}
 }
 

@@ -29,6 +29,7 @@ type publishOptions struct {
 	all, dry, asJSON bool
 	since, to, key   string
 	event            string
+	tip              string // the last commit of the default branch, if the event names that
 	release          bool
 }
 
@@ -143,18 +144,29 @@ func (a *app) publish(ctx context.Context, args []string, o *publishOptions) err
 		if err := p.releases(ctx, versions, rows, failed); err != nil {
 			return err
 		}
-		if reg.Index != "" {
-			files, commit, err := indexOf(ctx, reg)
-			if err == nil {
-				err = a.pushIndex(ctx, reg, p.signer, files, commit)
-			}
-			if err != nil {
-				failed = append(failed, fmt.Errorf("the index: %w", err))
-			}
+		if err := p.index(ctx); err != nil {
+			failed = append(failed, fmt.Errorf("the index: %w", err))
 		}
 	}
 	a.outputs(rows)
 	return a.published(rows, failed, o)
+}
+
+// index puts the index where the registry says. That of an older commit than
+// the branch's last, as a tag may be on, would take the place of a newer one.
+func (p *publishing) index(ctx context.Context) error {
+	if p.reg.Index == "" {
+		return nil
+	}
+	if p.tip != "" && p.tip != p.source.commit {
+		p.a.say("note: the index is left to a run at the branch's last commit, %.12s", p.tip)
+		return nil
+	}
+	files, commit, err := indexOf(ctx, p.reg)
+	if err != nil {
+		return err
+	}
+	return p.a.pushIndex(ctx, p.reg, p.signer, files, commit)
 }
 
 // published says what became of each version.

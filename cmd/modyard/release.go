@@ -12,9 +12,9 @@ import (
 	"github.com/modyard/modyard/registry/snapshot"
 )
 
-// fromEvent turns an event into arguments: the tag that was pushed, after its
-// commit was found on the default branch; what a push to that branch has added;
-// for any other event, such as one by hand, all.
+// fromEvent turns an event into arguments: the tag that was pushed; what a push
+// to the default branch has added; for any other event, such as one by hand, all.
+// What is published, and what is checked out, must be on the default branch.
 func (a *app) fromEvent(ctx context.Context, reg *registry.Registry, args []string, o *publishOptions) ([]string, error) {
 	if len(args) > 0 || o.all || o.since != "" {
 		return nil, usagef("--event says what to publish: name nothing else")
@@ -23,43 +23,52 @@ func (a *app) fromEvent(ctx context.Context, reg *registry.Registry, args []stri
 	if err != nil {
 		return nil, err
 	}
-	if tag, ok := strings.CutPrefix(e.Ref, "refs/tags/"); ok {
-		return []string{tag}, onDefault(ctx, reg.Dir, tag, e.Repository.DefaultBranch)
+	branch := e.Repository.DefaultBranch
+	tag, isTag := strings.CutPrefix(e.Ref, "refs/tags/")
+	rev, what := "HEAD", "what is checked out"
+	if isTag {
+		rev, what = e.Ref, "the tag "+tag
 	}
-	if e.Ref == "refs/heads/"+e.Repository.DefaultBranch && e.Before != "" && e.Before != noCommit {
+	if o.tip, err = onDefault(ctx, reg.Dir, rev, what, branch); err != nil {
+		return nil, err
+	}
+	switch {
+	case isTag:
+		return []string{tag}, nil
+	case e.Ref == "refs/heads/"+branch && e.Before != "" && e.Before != noCommit:
 		o.since = e.Before
-		return nil, nil
+	default:
+		o.all = true
 	}
-	o.all = true
 	return nil, nil
 }
 
-// onDefault refuses a tag that is on a commit which nobody has merged.
-func onDefault(ctx context.Context, dir, tag, branch string) error {
+// onDefault refuses a revision that nobody has merged into the default branch,
+// and gives the last commit of that.
+func onDefault(ctx context.Context, dir, rev, what, branch string) (tip string, err error) {
 	repo, err := git.Open(ctx, dir)
 	if err != nil {
-		return err
+		return "", err
 	}
-	tip := ""
 	for _, name := range []string{"refs/remotes/origin/" + branch, "refs/heads/" + branch} {
 		if tip, err = repo.Commit(ctx, name); err == nil {
 			break
 		}
 	}
 	if tip == "" {
-		return &hinted{fmt.Sprintf("the branch %q is not in this clone, so nothing tells whether the tag was merged", branch), deepHint}
+		return "", &hinted{fmt.Sprintf("the branch %q is not in this clone, so nothing tells whether %s was merged", branch, what), deepHint}
 	}
-	commit, err := repo.Commit(ctx, "refs/tags/"+tag)
+	commit, err := repo.Commit(ctx, rev)
 	if err != nil {
-		return fmt.Errorf("the tag %s: %w", tag, err)
+		return "", fmt.Errorf("%s: %w", what, err)
 	}
 	if _, err := repo.Output(ctx, "merge-base", "--is-ancestor", commit, tip); err != nil {
 		if ctx.Err() != nil {
-			return context.Cause(ctx)
+			return "", context.Cause(ctx)
 		}
-		return &hinted{fmt.Sprintf("the tag %s is on the commit %.12s, which is not on the branch %s", tag, commit, branch), "merge it first: what is published was reviewed"}
+		return "", &hinted{fmt.Sprintf("%s is on the commit %.12s, which is not on the branch %s", what, commit, branch), "merge it first: what is published was reviewed"}
 	}
-	return nil
+	return tip, nil
 }
 
 // outputs sets those of the step, for GitHub Actions.
