@@ -134,7 +134,7 @@ func (r *Registry) file(elem ...string) string {
 	if r.display == "" || r.display == "." {
 		return p
 	}
-	return path.Join(r.display, p)
+	return strings.TrimSuffix(r.display, "/") + "/" + p // of a URL the slashes stay
 }
 
 // read reads a file of the registry, bounded.

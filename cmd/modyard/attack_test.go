@@ -441,7 +441,7 @@ func TestAttackClone(t *testing.T) {
 	}
 	h.commit(t, "x")
 	h.push(t, "main")
-	if out := h.w.fails(t, h.w.dir, "modyard", "show", "word-count", "--registry", "file://"+h.repo.Dir); strings.Contains(out, secret) || !strings.Contains(out, "it is a link") {
+	if out := h.w.fails(t, h.w.dir, "modyard", "show", "word-count", "--registry", "file://"+h.repo.Dir); strings.Contains(out, secret) || !strings.Contains(out, "file://"+h.repo.Dir+"/modules/word-count/module.yaml: ") || !strings.Contains(out, "it is a link") {
 		t.Errorf("show: %s", out)
 	}
 }
