@@ -72,6 +72,9 @@ func (p *planner) envText(s *scope, n *node, e schema.Entry[schema.Text]) schema
 }
 
 func (p *planner) env(s *scope, n *node, pos schema.Pos, name string) string {
+	if p.opt.Unbound {
+		return "$" + name // no value: what is said of the plan may be read by others
+	}
 	if p.opt.Env != nil {
 		if v, ok := p.opt.Env(name); ok {
 			return v
@@ -384,6 +387,9 @@ func (p *planner) valueOf(s *scope, n *node, e schema.Entry[schema.Arg], ref sch
 		}
 		return around, set, true
 	case "env":
+		if want, ok := n.iface.Params.Get(e.Name); ok && p.opt.Unbound && want.Type == schema.TypeString {
+			return Param{Value: want.Sample(), Spec: schema.Spec{Type: schema.TypeString}}, true, true
+		}
 		return Param{Value: p.env(s, n, pos, ref.Name), Spec: schema.Spec{Type: schema.TypeString}}, true, true
 	case "steps":
 		src, out, ok := p.output(s, n, pos, ref)

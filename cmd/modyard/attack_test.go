@@ -446,6 +446,27 @@ func TestAttackClone(t *testing.T) {
 	}
 }
 
+// TestAttackEnvironment: a pipeline of a pull request that asks for a variable of
+// the check's environment gets no value of it into what the check says.
+func TestAttackEnvironment(t *testing.T) {
+	t.Parallel()
+	h := newHub(t, "")
+	h.branch(t, "topic")
+	h.w.run(t, h.clone, "modyard", "new", "version", "word-count", "--bump", "patch")
+	write(t, filepath.Join(h.clone, "leak.yaml"), "apiVersion: modyard.dev/v1\nkind: Pipeline\nname: leak\nregistries: {acme: .}\ninputs: {text: {type: file}}\nsteps:\n  count:\n    module: acme/word-count@^1\n    inputs: {text: '${{ inputs.text }}'}\n    params: {least: '${{ env.GITHUB_TOKEN }}'}\n")
+	h.commit(t, "one")
+	h.push(t, "topic")
+	number := h.repo.OpenPull("topic", "main", "Change", "mallory").Number
+	j := h.check(t, h.pullRequest(t, number, nil), "GITHUB_TOKEN=write-token")
+	comments := strings.Join(h.ours(number), "\n")
+	if !strings.Contains(comments, "leak.yaml") {
+		t.Errorf("the pipeline is not in the comment: %s", comments)
+	}
+	if all := j.all() + j.outputs + j.summary + comments; strings.Contains(all, "write-token") {
+		t.Errorf("the token was told: %s", all)
+	}
+}
+
 // TestAttackPropose: a proposal to a repository that somebody else has made
 // writes nothing outside the copy of it, wherever links in it lead.
 func TestAttackPropose(t *testing.T) {
@@ -587,6 +608,24 @@ func TestAttackTag(t *testing.T) {
 		if got := published(); got != digest {
 			t.Errorf("%s: published is %s, and was %s", c.name, got, digest)
 		}
+	}
+	if n := len(h.repo.Releases()); n != 1 {
+		t.Errorf("there are %d releases", n)
+	}
+	// A release is made on no commit that was not merged.
+	h.branch(t, "evil")
+	h.append(t, "modules/word-count/src/count.py", "# evil\n")
+	h.commit(t, "evil")
+	h.w.run(t, h.clone, "git", "tag", "word-count/v1.0.1")
+	h.branch(t, "main")
+	h.w.run(t, h.clone, "git", "checkout", "-q", "origin/main", "--", ".")
+	h.w.run(t, h.clone, "modyard", "new", "version", "word-count", "--bump", "patch")
+	h.commit(t, "one")
+	before := h.head(t, "origin/main")
+	h.push(t, "word-count/v1.0.1", "main")
+	push := h.payload(t, "push.json", func(e map[string]any) { e["ref"], e["before"] = "refs/heads/main", before })
+	if out := maintainer.fails(t, h.clone, "modyard", "publish", "--event", push, "--release", "--key", filepath.Join(h.w.dir, "key.pem")); !strings.Contains(out, "which was not merged") {
+		t.Errorf("a tag that was there before: %s", out)
 	}
 	if n := len(h.repo.Releases()); n != 1 {
 		t.Errorf("there are %d releases", n)

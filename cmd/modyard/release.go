@@ -25,11 +25,12 @@ func (a *app) fromEvent(ctx context.Context, reg *registry.Registry, args []stri
 	}
 	branch := e.Repository.DefaultBranch
 	tag, isTag := strings.CutPrefix(e.Ref, "refs/tags/")
-	rev, what := "HEAD", "what is checked out"
 	if isTag {
-		rev, what = e.Ref, "the tag "+tag
+		if _, err := onDefault(ctx, reg.Dir, e.Ref, "the tag "+tag, branch); err != nil {
+			return nil, err
+		}
 	}
-	if o.tip, err = onDefault(ctx, reg.Dir, rev, what, branch); err != nil {
+	if o.tip, err = onDefault(ctx, reg.Dir, "HEAD", "what is checked out", branch); err != nil {
 		return nil, err
 	}
 	switch {
@@ -108,6 +109,9 @@ func (p *publishing) releases(ctx context.Context, versions []*registry.Version,
 			}
 			// A tag that was made by hand may be on any commit that has the version.
 			if at, err := p.source.repo.Commit(ctx, "refs/tags/"+tag); err == nil {
+				if _, err := p.source.repo.Output(ctx, "merge-base", "--is-ancestor", at, cmpOr(p.tip, "HEAD")); err != nil {
+					return &hinted{fmt.Sprintf("its tag %s is on the commit %.12s, which was not merged: there is no release on it", tag, at), "remove the tag, and publish again"}
+				}
 				commit = at
 			}
 			if err := c.Tag(ctx, repo, tag, commit); err != nil {

@@ -123,8 +123,12 @@ func (a *app) github(ctx context.Context, host string) (*github.Client, error) {
 
 // githubToken is what the environment or gh has for a host, in gh's order.
 func (a *app) githubToken(ctx context.Context, host string) string {
-	names := []string{"GH_TOKEN", "GITHUB_TOKEN"}
-	if host != "github.com" && host != a.actionsHost() {
+	var names []string
+	switch host {
+	case a.actionsHost(): // else a server's token would go to github.com
+		names = []string{"GH_TOKEN", "GITHUB_TOKEN"}
+	case "github.com":
+	default:
 		names = []string{"GH_ENTERPRISE_TOKEN", "GITHUB_ENTERPRISE_TOKEN"}
 	}
 	for _, n := range names {
