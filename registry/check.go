@@ -39,6 +39,10 @@ type CheckOptions struct {
 	// Fetcher brings the files of versions that are not in the registry's
 	// folders. Default: nil, they are not looked at.
 	Fetcher *snapshot.Fetcher
+	// Wire plans a module that is a pipeline, as a run would: what is wrong
+	// with it, and what its steps need, whatever registry their modules are of.
+	// Default: nil, they are not looked into.
+	Wire func(ctx context.Context, r *Registry, m *schema.ModuleVersion) (schema.Diagnostics, []Needs, error)
 }
 
 // Checked is what a check found.
@@ -49,7 +53,6 @@ type Checked struct {
 	Versions    int        // versions read
 	Added       []Addition // with a base: the versions that are new
 	Fixed       []string   // files written by Fix
-	Nested      []*schema.ModuleVersion
 	Tested      []string // with a base: the modules whose tests differ from it
 	Look        []Reason // with a base: why a maintainer must look first
 	Base        string   // the commit that was compared with, or ""
@@ -101,7 +104,9 @@ type checker struct {
 
 	mu     sync.Mutex
 	owners map[string][]string // of the modules that were read
-	hosts  map[string]bool     // of images: whether what is published has one from there
+	nested []*schema.ModuleVersion
+	wired  map[string][]Needs // of the steps of pipelines, by file
+	hosts  map[string]bool // of images: whether what is published has one from there
 }
 
 func newChecker(ctx context.Context, dir string, opt CheckOptions) (*checker, error) {
@@ -113,7 +118,7 @@ func newChecker(ctx context.Context, dir string, opt CheckOptions) (*checker, er
 	if err != nil {
 		return nil, err
 	}
-	return &checker{opt: opt, reg: r, base: b, owners: map[string][]string{}, hosts: map[string]bool{}, res: &Checked{Registry: r, Diagnostics: diags}}, nil
+	return &checker{opt: opt, reg: r, base: b, owners: map[string][]string{}, hosts: map[string]bool{}, wired: map[string][]Needs{}, res: &Checked{Registry: r, Diagnostics: diags}}, nil
 }
 
 // run checks the modules, several at a time.
@@ -144,15 +149,35 @@ func (c *checker) run(ctx context.Context) (*Checked, error) {
 	res := c.res
 	// The versions of one module were added in order.
 	slices.SortStableFunc(res.Added, func(a, b Addition) int { return cmp.Compare(a.Module, b.Module) })
+	if err := c.wire(ctx); err != nil {
+		return nil, err
+	}
 	if err := c.review(ctx); err != nil {
 		return nil, err
 	}
 	if c.opt.Base != "" {
 		res.Base = c.base.commit
 	}
-	slices.SortFunc(res.Nested, func(a, b *schema.ModuleVersion) int { return cmp.Compare(a.File, b.File) })
 	res.Diagnostics.Sort()
 	return res, nil
+}
+
+// wire plans the modules that are pipelines. On top of other problems it would
+// say little.
+func (c *checker) wire(ctx context.Context) error {
+	if c.opt.Wire == nil || c.res.Diagnostics.Errors() > 0 {
+		return nil
+	}
+	slices.SortFunc(c.nested, func(a, b *schema.ModuleVersion) int { return cmp.Compare(a.File, b.File) })
+	for _, m := range c.nested {
+		diags, needs, err := c.opt.Wire(ctx, c.reg, m)
+		if err != nil {
+			return err
+		}
+		c.res.Diagnostics = append(c.res.Diagnostics, diags...)
+		c.wired[m.File] = needs
+	}
+	return nil
 }
 
 // policy checks that the keys of those who may sign are there.
@@ -274,7 +299,7 @@ func (c *checker) module(ctx context.Context, name string) error {
 	c.res.Modules++
 	c.res.Versions += read
 	c.res.Added = append(c.res.Added, added...)
-	c.res.Nested = append(c.res.Nested, nested...)
+	c.nested = append(c.nested, nested...)
 	return nil
 }
 

@@ -610,7 +610,7 @@ func TestFixCircle(t *testing.T) {
 		put(t, dir, "modules/"+m[0]+"/versions/1.0.0.yaml", strings.Replace(pipeline("1.0.0", m[1]+"@1.0.0", ""), "module: p", "module: "+m[0], 1))
 	}
 	res := check(t, dir, registry.CheckOptions{Fix: true})
-	if res.Diagnostics.Err() == nil || len(res.Nested) != 2 {
+	if res.Diagnostics.Err() == nil || res.Versions < 2 {
 		t.Errorf("%v", res.Diagnostics)
 	}
 }

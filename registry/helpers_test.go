@@ -57,3 +57,11 @@ func commit(tb testing.TB, dir, message string) string {
 	runGit(tb, dir, "commit", "-q", "--allow-empty", "-m", message)
 	return runGit(tb, dir, "rev-parse", "HEAD")
 }
+
+// remove removes a file below dir.
+func remove(tb testing.TB, dir, name string) {
+	tb.Helper()
+	if err := os.Remove(filepath.Join(dir, filepath.FromSlash(name))); err != nil {
+		tb.Fatal(err)
+	}
+}

@@ -2,7 +2,9 @@ package registry
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path"
 	"path/filepath"
@@ -97,35 +99,93 @@ func orNone(list []string) string {
 	return strings.Join(list, ", ")
 }
 
+// Needs is what a version, or a step of one, needs of where it runs. The
+// secrets of a step are among those of the version around it.
+type Needs struct {
+	Network bool
+	Secrets []string
+	Images  []string
+}
+
+// NeedsOf is what a run with a snapshot needs; either may be nil.
+func NeedsOf(run *schema.Run, s *schema.Snapshot) Needs {
+	var n Needs
+	if run != nil {
+		n.Network = run.Network
+		n.add(run.Environment.Image.Value)
+	}
+	if s != nil && s.Image != nil {
+		n.add(s.Image.Name.Value)
+	}
+	return n
+}
+
+func (n *Needs) add(image string) {
+	if image != "" {
+		n.Images = append(n.Images, image)
+	}
+}
+
+// needs is what a version needs, with the steps of one that is a pipeline.
+func (c *checker) needs(ctx context.Context, m *schema.ModuleVersion) (Needs, error) {
+	if m == nil {
+		return Needs{}, nil
+	}
+	n := NeedsOf(m.Run, m.Snapshot)
+	n.Secrets = m.Secrets.Names()
+	if len(m.Steps) == 0 {
+		return n, nil
+	}
+	steps, known := c.wired[m.File]
+	if !known && c.opt.Wire != nil && c.res.Diagnostics.Errors() == 0 {
+		var err error
+		if _, steps, err = c.opt.Wire(ctx, c.reg, m); err != nil {
+			return n, err
+		}
+	}
+	for _, s := range steps {
+		n.Network = n.Network || s.Network
+		n.Images = append(n.Images, s.Images...)
+	}
+	return n, nil
+}
+
 // reviewVersion tells what a new version needs that the one before does not.
 func (c *checker) reviewVersion(ctx context.Context, a Addition, look lookFunc) error {
 	m := a.Manifest
-	if m == nil || m.Run == nil {
+	if m == nil {
 		return nil
 	}
-	network, secrets := false, map[string]bool{}
-	if a.Before != nil {
-		network = a.Before.Run != nil && a.Before.Run.Network
-		for _, s := range a.Before.Secrets {
-			secrets[s.Name] = true
-		}
+	now, err := c.needs(ctx, m)
+	if err != nil {
+		return err
 	}
-	if m.Run.Network && !network {
+	before, err := c.needs(ctx, a.Before)
+	if err != nil {
+		return err
+	}
+	if now.Network && !before.Network {
 		look("network", m.File, "%s@%s needs the network", a.Module, a.Version)
 	}
-	for _, s := range m.Secrets {
-		if !secrets[s.Name] {
-			look("secret", m.File, "%s@%s needs the secret %q", a.Module, a.Version, s.Name)
+	said := map[string]bool{}
+	for _, s := range now.Secrets {
+		if !said[s] && !slices.Contains(before.Secrets, s) {
+			look("secret", m.File, "%s@%s needs the secret %q", a.Module, a.Version, s)
 		}
+		said[s] = true
 	}
-	for _, image := range []string{m.Run.Environment.Image.Value, imageOf(m.Snapshot)} {
-		host, _, ok := strings.Cut(image, "/")
-		if !ok {
+	said = map[string]bool{}
+	for _, image := range now.Images {
+		host := imageHost(image)
+		if said[host] {
 			continue
 		}
-		known, err := c.hostKnown(ctx, host)
-		if err != nil {
-			return err
+		said[host] = true
+		known := slices.ContainsFunc(before.Images, func(i string) bool { return imageHost(i) == host })
+		if !known {
+			if known, err = c.hostKnown(ctx, host); err != nil {
+				return err
+			}
 		}
 		if !known {
 			look("image", m.File, "%s@%s has an image from %s, which no published version has", a.Module, a.Version, host)
@@ -134,31 +194,76 @@ func (c *checker) reviewVersion(ctx context.Context, a Addition, look lookFunc) 
 	return nil
 }
 
+// dockerHub is where an image is from that names no registry.
+const dockerHub = "docker.io"
+
+// imageHost is the registry that an image is from: the first part of its name,
+// if it is a host (as github.com/distribution/reference has it).
+func imageHost(image string) string {
+	host, _, ok := strings.Cut(image, "/")
+	if !ok || host != "localhost" && !strings.ContainsAny(host, ".:") {
+		return dockerHub
+	}
+	host = strings.ToLower(host)
+	if strings.HasSuffix(host, "."+dockerHub) { // index.docker.io, registry-1.docker.io
+		return dockerHub
+	}
+	return host
+}
+
 // maxHosts bounds how many hosts of images are looked for; a change that has
 // more is to be looked at anyway.
 const maxHosts = 20
 
-// hostKnown reports whether what is published has an image from a host.
+// hostKnown reports whether a published version has an image from a host.
 func (c *checker) hostKnown(ctx context.Context, host string) (bool, error) {
 	known, asked := c.hosts[host]
 	if asked || len(c.hosts) >= maxHosts {
 		return known, nil
 	}
-	// One command of git reads all that is published.
-	_, err := c.base.repo.Output(ctx, "grep", "-q", "-F", "-e", host+"/", c.base.commit, "--", ":(top,literal)"+path.Join(c.base.prefix, modulesDir))
+	// git finds the files that may have one; reading them tells.
+	text := host
+	if host == dockerHub {
+		text = "image"
+	}
+	out, err := c.base.repo.Output(ctx, "grep", "-l", "-z", "-i", "-F", "-e", text, c.base.commit, "--", ":(top,literal)"+path.Join(c.base.prefix, modulesDir))
 	if ctx.Err() != nil {
 		return false, context.Cause(ctx)
 	}
-	c.hosts[host] = err == nil
-	return err == nil, nil
+	var objects []string // COMMIT:PATH
+	for object := range strings.SplitSeq(string(out), "\x00") {
+		_, p, _ := strings.Cut(object, ":")
+		if rel, ok := c.base.inside(p); err == nil && ok && isVersionFile(rel) && !strings.Contains(rel, "\n") {
+			objects = append(objects, object)
+		}
+	}
+	err = c.base.repo.Blobs(ctx, objects, func(i int, _ int64, content io.Reader) error {
+		data, err := io.ReadAll(io.LimitReader(content, schema.MaxManifest))
+		if err != nil {
+			return err
+		}
+		m, _ := schema.ParseModuleVersion(objects[i], data)
+		if m == nil {
+			return nil
+		}
+		has := NeedsOf(m.Run, m.Snapshot)
+		for _, s := range m.Steps {
+			has.Images = append(has.Images, NeedsOf(s.Value.Run, s.Value.Snapshot).Images...)
+		}
+		if slices.ContainsFunc(has.Images, func(i string) bool { return imageHost(i) == host }) {
+			return errFound
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, errFound) {
+		return false, err
+	}
+	c.hosts[host] = err != nil
+	return err != nil, nil
 }
 
-func imageOf(s *schema.Snapshot) string {
-	if s == nil || s.Image == nil {
-		return ""
-	}
-	return s.Image.Name.Value
-}
+// errFound ends a search.
+var errFound = errors.New("found")
 
 func sortedKeys(m map[string]bool) []string {
 	out := make([]string, 0, len(m))

@@ -154,38 +154,18 @@ func (a *app) checkRegistry(ctx context.Context, dir string, o *checkOptions) er
 
 // reviewed checks a registry, wires its modules that are pipelines, and judges.
 func (a *app) reviewed(ctx context.Context, dir string, opt registry.CheckOptions) (*registry.Checked, *review, error) {
+	opt.Wire = a.wire
 	res, err := registry.Check(ctx, dir, opt)
 	if err != nil {
 		return nil, nil, err
 	}
-	nested, err := a.checkNested(ctx, res)
-	if err != nil {
-		return nil, nil, err
-	}
-	diags := append(res.Diagnostics, nested...)
-	diags.Sort()
-	r, err := a.review(ctx, res, diags)
+	r, err := a.review(ctx, res)
 	return res, r, err
 }
 
-// checkNested wires the modules that are pipelines, as a run would.
-func (a *app) checkNested(ctx context.Context, res *registry.Checked) (schema.Diagnostics, error) {
-	if res.Diagnostics.Errors() > 0 {
-		return nil, nil // wiring on top of other problems says little
-	}
-	var out schema.Diagnostics
-	for _, m := range res.Nested {
-		diags, err := a.wire(ctx, res.Registry, m)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, diags...)
-	}
-	return out, nil
-}
-
-// wire plans a module as if everything that it needs were given.
-func (a *app) wire(ctx context.Context, reg *registry.Registry, m *schema.ModuleVersion) (schema.Diagnostics, error) {
+// wire plans a module as if everything that it needs were given, and tells what
+// its steps need.
+func (a *app) wire(ctx context.Context, reg *registry.Registry, m *schema.ModuleVersion) (schema.Diagnostics, []registry.Needs, error) {
 	ref := schema.ModuleRef{Registry: reg.Name, Name: m.Module.Value, Selector: m.Version.Value}
 	p := onePipeline(ref, m)
 	opt := runner.PlanOptions{Inputs: map[string]string{}}
@@ -202,7 +182,7 @@ func (a *app) wire(ctx context.Context, reg *registry.Registry, m *schema.Module
 	}
 	r := a.resolver(map[string]*registry.Registry{reg.Name: reg})
 	r.set.AllowDisabled = true
-	_, diags, err := runner.NewPlan(ctx, p, r, opt)
+	plan, diags, err := runner.NewPlan(ctx, p, r, opt)
 	// What has no file is of the pipeline that was made up here.
 	var out schema.Diagnostics
 	for _, d := range diags {
@@ -210,7 +190,18 @@ func (a *app) wire(ctx context.Context, reg *registry.Registry, m *schema.Module
 			out = append(out, d)
 		}
 	}
-	return out, err
+	if plan == nil {
+		return out, nil, err
+	}
+	var needs []registry.Needs
+	for _, s := range plan.Steps {
+		var origin *schema.Snapshot
+		if s.Module != nil {
+			origin = s.Module.Version.Snapshot
+		}
+		needs = append(needs, registry.NeedsOf(s.Run, origin))
+	}
+	return out, needs, err
 }
 
 func (a *app) checkFile(ctx context.Context, file string) error {

@@ -40,8 +40,9 @@ type newVersion struct {
 	Affected []use                 `json:"affected"`
 }
 
-// review judges what a check has found; diags are all problems.
-func (a *app) review(ctx context.Context, res *registry.Checked, diags schema.Diagnostics) (*review, error) {
+// review judges what a check has found.
+func (a *app) review(ctx context.Context, res *registry.Checked) (*review, error) {
+	diags := res.Diagnostics
 	r := &review{Verdict: verdictGood, Diagnostics: append(schema.Diagnostics{}, diags...), Look: append([]registry.Reason{}, res.Look...), Versions: []newVersion{}}
 	switch {
 	case diags.Errors() > 0:
