@@ -52,10 +52,11 @@ type Checked struct {
 	Modules     int        // modules read
 	Versions    int        // versions read
 	Added       []Addition // with a base: the versions that are new
+	Restated    []Restated // with a base: the modules whose default or states differ
 	Fixed       []string   // files written by Fix
-	Tested      []string // with a base: the modules whose tests differ from it
-	Look        []Reason // with a base: why a maintainer must look first
-	Base        string   // the commit that was compared with, or ""
+	Tested      []string   // with a base: the modules whose tests differ from it
+	Look        []Reason   // with a base: why a maintainer must look first
+	Base        string     // the commit that was compared with, or ""
 }
 
 // Addition is a version that the base does not have.
@@ -106,7 +107,7 @@ type checker struct {
 	owners map[string][]string // of the modules that were read
 	nested []*schema.ModuleVersion
 	wired  map[string][]Needs // of the steps of pipelines, by file
-	hosts  map[string]bool // of images: whether what is published has one from there
+	hosts  map[string]bool    // of images: whether what is published has one from there
 }
 
 func newChecker(ctx context.Context, dir string, opt CheckOptions) (*checker, error) {

@@ -83,6 +83,18 @@ func (m *Module) Without(version string) *Module {
 	return &out
 }
 
+// as is the module as it would be with another manifest.
+func (m *Module) as(manifest *schema.Module) *Module {
+	out := *m
+	out.Module, out.Versions = manifest, nil
+	for _, v := range m.Versions {
+		was := &Version{Number: v.Number, module: &out, path: v.path}
+		was.Lifecycle, _ = manifest.Versions.Get(v.String())
+		out.Versions = append(out.Versions, was)
+	}
+	return &out
+}
+
 type picker struct {
 	m        *Module
 	opt      PickOptions

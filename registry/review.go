@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -86,10 +87,66 @@ func (c *checker) reviewModule(ctx context.Context, p, name string, look lookFun
 		return err
 	}
 	old, _ := schema.ParseModule(p, data)
-	if old != nil && !slices.Equal(old.Owners, c.owners[name]) {
+	if old == nil {
+		return nil
+	}
+	if !slices.Equal(old.Owners, c.owners[name]) {
 		look("owners", c.reg.file(p), "the owners of %q were %s and would be %s", name, orNone(old.Owners), orNone(c.owners[name]))
 	}
+	m, _, err := c.reg.Module(name)
+	if err != nil {
+		return nil //nolint:nilerr // reported with the module itself
+	}
+	if r := restated(m, old); len(r.Changes) > 0 {
+		r.Before.Versions = slices.DeleteFunc(r.Before.Versions, func(v *Version) bool { return !c.base.has(v.path) })
+		c.res.Restated = append(c.res.Restated, r)
+	}
 	return nil
+}
+
+// Restated is a module whose default version, or whose state or that of its
+// versions, the base has otherwise.
+type Restated struct {
+	Module  string
+	Changes []Restatement
+	Before  *Module // as the base has it
+}
+
+// Restatement is one such change.
+type Restatement struct {
+	What   string `json:"what"` // "default", "module", "version 1.0.0"
+	Before string `json:"before,omitempty"`
+	After  string `json:"after,omitempty"`
+}
+
+// String is one line.
+func (r Restatement) String() string {
+	return r.What + ": " + cmp.Or(r.After, "none") + " (was " + cmp.Or(r.Before, "none") + ")"
+}
+
+// restated compares a module with what its manifest was.
+func restated(m *Module, old *schema.Module) Restated {
+	r := Restated{Module: m.Name, Before: m.as(old)}
+	compare := func(what, before, after string) {
+		if before != after {
+			r.Changes = append(r.Changes, Restatement{what, before, after})
+		}
+	}
+	compare("default", old.Default.Value, m.Default.Value)
+	compare("module", stateText(old.Lifecycle), stateText(m.Lifecycle))
+	for _, v := range m.Versions {
+		was, _ := old.Versions.Get(v.String())
+		compare("version "+v.String(), stateText(was), stateText(v.Lifecycle))
+	}
+	return r
+}
+
+func stateText(l schema.Lifecycle) string {
+	s := string(cmp.Or(l.State, schema.Active))
+	if l.Reason != "" {
+		s += ": " + l.Reason
+	}
+	return withUse(s, l.Use)
 }
 
 func orNone(list []string) string {

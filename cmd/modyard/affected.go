@@ -130,29 +130,32 @@ func (a *app) isRegistry(location, dir string, reg *registry.Registry) bool {
 	return errX == nil && errY == nil && os.SameFile(x, y)
 }
 
-// affected lists the pipelines below root that a new version reaches, their files
-// relative to root: those that pick it now and did not before. Those that do not fit it say why.
-func (a *app) affected(ctx context.Context, root string, reg *registry.Registry, module, version string) ([]use, error) {
-	list, err := a.uses(ctx, root, reg, module)
+// affected lists the pipelines in a registry's folder that get another version of
+// a module than they did before, if which says so of the version that they get
+// now ("" for none); their files are relative to the folder. Those that do not
+// fit it say why.
+func (a *app) affected(ctx context.Context, reg *registry.Registry, before *registry.Module, which func(now string) bool) ([]use, error) {
+	list, err := a.uses(ctx, reg.Dir, reg, before.Name)
 	if err != nil || len(list) == 0 {
 		return nil, err
 	}
-	m, _, err := reg.Module(module)
+	m, _, err := reg.Module(before.Name)
 	if err != nil {
 		return nil, err
 	}
-	before := m.Without(version)
-	list = slices.DeleteFunc(list, func(u use) bool {
-		now, err := m.Pick(u.Ref.Selector, registry.PickOptions{})
-		if err != nil || now.String() != version {
-			return true
+	number := func(m *registry.Module, selector string) string {
+		if p, err := m.Pick(selector, registry.PickOptions{}); err == nil {
+			return p.String()
 		}
-		was, err := before.Pick(u.Ref.Selector, registry.PickOptions{})
-		return err == nil && was.String() == version
+		return ""
+	}
+	list = slices.DeleteFunc(list, func(u use) bool {
+		now := number(m, u.Ref.Selector)
+		return now == number(before, u.Ref.Selector) || !which(now)
 	})
 	for i, u := range list {
-		list[i].Picks = version
-		if inside, err := filepath.Rel(root, filepath.FromSlash(u.File)); err == nil {
+		list[i].Picks = number(m, u.Ref.Selector)
+		if inside, err := filepath.Rel(reg.Dir, filepath.FromSlash(u.File)); err == nil {
 			list[i].File = filepath.ToSlash(inside)
 		}
 		if _, err := a.plan(ctx, filepath.FromSlash(u.File), &planFlags{unbound: true, noLock: true, here: reg}); err != nil {

@@ -35,7 +35,7 @@ func (a *app) lifecycleCmd(use, short string, state schema.State) *cobra.Command
 				return usagef("say why: --reason TEXT")
 			}
 			l := schema.Lifecycle{State: state, Reason: reason, Use: replacement}
-			return a.here(cmd.Context(), &f, pr, use+" "+args[0], func(f *registryFlag) error { return a.setLifecycle(f, args[0], l) })
+			return a.here(cmd.Context(), &f, pr, use+" "+args[0], func(f *registryFlag) (string, error) { return setLifecycle(f, args[0], l) })
 		},
 	}
 	f.register(cmd)
@@ -53,7 +53,7 @@ func (a *app) enableCmd() *cobra.Command {
 		Short: "Make a deprecated or disabled version, or module, active again",
 		Args:  oneArg("a module or one of its versions"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.here(cmd.Context(), &f, pr, "enable "+args[0], func(f *registryFlag) error { return a.setLifecycle(f, args[0], schema.Lifecycle{}) })
+			return a.here(cmd.Context(), &f, pr, "enable "+args[0], func(f *registryFlag) (string, error) { return setLifecycle(f, args[0], schema.Lifecycle{}) })
 		},
 	}
 	f.register(cmd)
@@ -69,7 +69,7 @@ func (a *app) defaultCmd() *cobra.Command {
 		Short: "Set the version that is picked when none is asked for",
 		Args:  oneArg("a version of a module"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.here(cmd.Context(), &f, pr, "default "+args[0], func(f *registryFlag) error { return a.setDefault(f, args[0], unset) })
+			return a.here(cmd.Context(), &f, pr, "default "+args[0], func(f *registryFlag) (string, error) { return setDefault(f, args[0], unset) })
 		},
 	}
 	f.register(cmd)
@@ -78,21 +78,21 @@ func (a *app) defaultCmd() *cobra.Command {
 	return cmd
 }
 
-func (a *app) setDefault(f *registryFlag, arg string, unset bool) error {
+func setDefault(f *registryFlag, arg string, unset bool) (string, error) {
 	m, v, err := versionArg(f, arg)
 	if err != nil {
-		return err
+		return "", err
 	}
 	if unset {
-		return a.editModule(m, func(e *schema.Edit) error { return e.Delete("default") })
+		return editModule(m, func(e *schema.Edit) error { return e.Delete("default") })
 	}
 	if v == nil {
-		return usagef("name a version: %s@VERSION", m.Name)
+		return "", usagef("name a version: %s@VERSION", m.Name)
 	}
 	if v.State == schema.Disabled {
-		return &hinted{fmt.Sprintf("version %s of %q is disabled: %s", v, m.Name, v.Reason), "modyard enable " + arg}
+		return "", &hinted{fmt.Sprintf("version %s of %q is disabled: %s", v, m.Name, v.Reason), "modyard enable " + arg}
 	}
-	return a.editModule(m, func(e *schema.Edit) error { return e.Set(v.String(), "default") })
+	return editModule(m, func(e *schema.Edit) error { return e.Set(v.String(), "default") })
 }
 
 func prFlag(cmd *cobra.Command, pr *bool) {
@@ -100,7 +100,8 @@ func prFlag(cmd *cobra.Command, pr *bool) {
 }
 
 // here makes a change of a registry in its folder, or proposes it.
-func (a *app) here(ctx context.Context, f *registryFlag, pr bool, what string, do func(f *registryFlag) error) error {
+// What do changes is the file that it returns.
+func (a *app) here(ctx context.Context, f *registryFlag, pr bool, what string, do func(f *registryFlag) (string, error)) error {
 	p, err := a.parsePlace(f.dir)
 	switch {
 	case err != nil:
@@ -110,7 +111,11 @@ func (a *app) here(ctx context.Context, f *registryFlag, pr bool, what string, d
 	case !pr && p != nil:
 		return usagef("the registry is not on this disk: --pr proposes the change")
 	case !pr:
-		return do(f)
+		file, err := do(f)
+		if err == nil {
+			a.say("wrote %s", file)
+		}
+		return err
 	}
 	branch := "modyard/" + strings.Map(func(r rune) rune {
 		if r == ' ' || r == '@' {
@@ -120,7 +125,10 @@ func (a *app) here(ctx context.Context, f *registryFlag, pr bool, what string, d
 	}, what)
 	return a.proposeChange(ctx, change{
 		to: p, branch: branch,
-		make: a.registryChange(p, strings.ToUpper(what[:1])+what[1:], func(reg string) error { return do(&registryFlag{dir: reg}) }),
+		make: a.registryChange(p, strings.ToUpper(what[:1])+what[1:], func(reg string) error {
+			_, err := do(&registryFlag{dir: reg})
+			return err
+		}),
 	})
 }
 
@@ -155,20 +163,20 @@ func versionArg(f *registryFlag, arg string) (*registry.Module, *registry.Versio
 	return m, v, nil
 }
 
-func (a *app) setLifecycle(f *registryFlag, arg string, l schema.Lifecycle) error {
+func setLifecycle(f *registryFlag, arg string, l schema.Lifecycle) (string, error) {
 	m, v, err := versionArg(f, arg)
 	if err != nil {
-		return err
+		return "", err
 	}
 	if v != nil && l.State == schema.Disabled && m.Default.Value == v.String() {
-		return &hinted{fmt.Sprintf("version %s is the default of %q", v, m.Name), "set another one first: modyard default " + m.Name + "@VERSION"}
+		return "", &hinted{fmt.Sprintf("version %s is the default of %q", v, m.Name), "set another one first: modyard default " + m.Name + "@VERSION"}
 	}
 	if v != nil && l.Use != "" {
 		if other, ok := m.Version(l.Use); !ok || other.State == schema.Disabled || l.Use == v.String() {
-			return &hinted{fmt.Sprintf("%s cannot replace version %s of %q", l.Use, v, m.Name), "name another version that may be used: --use VERSION"}
+			return "", &hinted{fmt.Sprintf("%s cannot replace version %s of %q", l.Use, v, m.Name), "name another version that may be used: --use VERSION"}
 		}
 	}
-	return a.editModule(m, func(e *schema.Edit) error {
+	return editModule(m, func(e *schema.Edit) error {
 		if v != nil {
 			if l.State == "" {
 				return e.Delete("versions", v.String())
@@ -196,23 +204,23 @@ func lifecycleText(l schema.Lifecycle) string {
 	return s + "}"
 }
 
-// editModule changes a module.yaml and keeps its comments and order.
-func (a *app) editModule(m *registry.Module, change func(*schema.Edit) error) error {
+// editModule changes a module.yaml, keeps its comments and order, and returns
+// its name.
+func editModule(m *registry.Module, change func(*schema.Edit) error) (string, error) {
 	file := filepath.FromSlash(m.File)
 	data, err := os.ReadFile(file)
 	if err != nil {
-		return err
+		return "", err
 	}
 	e := schema.NewEdit(data)
 	if err := change(e); err != nil {
-		return err
+		return "", err
 	}
 	if _, diags := schema.ParseModule(m.File, e.Bytes()); diags.Err() != nil {
-		return diags.Err()
+		return "", diags.Err()
 	}
 	if err := os.WriteFile(file, e.Bytes(), 0o644); err != nil {
-		return fmt.Errorf("cannot write %s: %w", file, err)
+		return "", fmt.Errorf("cannot write %s: %w", file, err)
 	}
-	a.say("wrote %s", file)
-	return nil
+	return file, nil
 }

@@ -23,6 +23,7 @@ type review struct {
 	Diagnostics schema.Diagnostics `json:"diagnostics"`
 	Look        []registry.Reason  `json:"look"`
 	Versions    []newVersion       `json:"versions"`
+	Changed     []changedModule    `json:"changed"`
 
 	tested []string // modules whose tests differ, and which have no new version
 }
@@ -40,10 +41,17 @@ type newVersion struct {
 	Affected []use                 `json:"affected"`
 }
 
+// changedModule is a module whose default or states the base has otherwise.
+type changedModule struct {
+	Module   string                 `json:"module"`
+	Changes  []registry.Restatement `json:"changes"`
+	Affected []use                  `json:"affected"` // what gets another version than before, or none
+}
+
 // review judges what a check has found.
 func (a *app) review(ctx context.Context, res *registry.Checked) (*review, error) {
 	diags := res.Diagnostics
-	r := &review{Verdict: verdictGood, Diagnostics: append(schema.Diagnostics{}, diags...), Look: append([]registry.Reason{}, res.Look...), Versions: []newVersion{}}
+	r := &review{Verdict: verdictGood, Diagnostics: append(schema.Diagnostics{}, diags...), Look: append([]registry.Reason{}, res.Look...), Versions: []newVersion{}, Changed: []changedModule{}}
 	switch {
 	case diags.Errors() > 0:
 		r.Verdict = verdictProblems
@@ -61,6 +69,19 @@ func (a *app) review(ctx context.Context, res *registry.Checked) (*review, error
 			return nil, err
 		}
 		r.Versions = append(r.Versions, v)
+	}
+	for _, m := range res.Restated {
+		c := changedModule{m.Module, m.Changes, []use{}}
+		if diags.Errors() == 0 {
+			affected, err := a.affected(ctx, res.Registry, m.Before, func(now string) bool {
+				return !slices.ContainsFunc(res.Added, func(a registry.Addition) bool { return a.Module == m.Module && a.Version == now })
+			})
+			if err != nil {
+				return nil, err
+			}
+			c.Affected = append(c.Affected, affected...)
+		}
+		r.Changed = append(r.Changed, c)
 	}
 	return r, nil
 }
@@ -87,7 +108,7 @@ func (a *app) addition(ctx context.Context, reg *registry.Registry, add registry
 			v.Source = append(v.Source, registry.SourceChanges(ctx, from, to, f)...)
 		}
 	}
-	affected, err := a.affected(ctx, reg.Dir, reg, add.Module, add.Version)
+	affected, err := a.affected(ctx, reg, m.Without(add.Version), func(now string) bool { return now == add.Version })
 	v.Affected = append(v.Affected, affected...)
 	return v, err
 }
@@ -110,19 +131,29 @@ func (r *review) print(a *app) {
 		for _, s := range v.Source {
 			a.say("  %s %s", s.How, s.Name)
 		}
-		for _, u := range v.Affected {
-			if u.Breaks != "" {
-				a.say("  breaks %s, step %q: %s", u.File, u.Step, u.Breaks)
-			} else {
-				a.say("  reaches %s, step %q", u.File, u.Step)
-			}
+		sayAffected(a, v.Affected)
+	}
+	for _, m := range r.Changed {
+		for _, c := range m.Changes {
+			a.say("changed: %s: %s", m.Module, c)
 		}
+		sayAffected(a, m.Affected)
 	}
 	for _, l := range r.Look {
 		a.say("look: %s: %s", l.File, l.Text)
 	}
 	if r.Verdict == verdictLook {
 		a.say("a maintainer must look before anything of it runs")
+	}
+}
+
+func sayAffected(a *app, list []use) {
+	for _, u := range list {
+		if u.Breaks != "" {
+			a.say("  breaks %s, step %q: %s", u.File, u.Step, u.Breaks)
+		} else {
+			a.say("  reaches %s, step %q", u.File, u.Step)
+		}
 	}
 }
 
@@ -167,7 +198,8 @@ func (r *review) markdown() string {
 		})
 	}
 	listSome(&b, r.Versions, newVersion.markdown)
-	if len(r.Versions) == 0 && len(errs) == 0 {
+	listSome(&b, r.Changed, changedModule.markdown)
+	if len(r.Versions)+len(r.Changed)+len(errs) == 0 {
 		b.WriteString("No version is added.\n")
 	}
 	return cut(b.String())
@@ -206,17 +238,33 @@ func (v newVersion) markdown() string {
 		}
 		b.WriteString("\n\n")
 	}
-	if len(v.Affected) > 0 {
-		b.WriteString("Pipelines that would have it:\n\n")
-		listSome(&b, v.Affected, func(u use) string {
-			line := "- " + code(u.File) + ", step " + code(u.Step) + " (" + code(u.Module) + ")"
-			if u.Breaks != "" {
-				line += ": **breaks**: " + plain(u.Breaks)
-			}
-			return line
-		})
-	}
+	markAffected(&b, v.Affected)
 	return strings.TrimSuffix(b.String(), "\n")
+}
+
+func (m changedModule) markdown() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "#### %s\n\n", code(m.Module))
+	listSome(&b, m.Changes, func(c registry.Restatement) string { return "- " + plain(c.String()) })
+	markAffected(&b, m.Affected)
+	return strings.TrimSuffix(b.String(), "\n")
+}
+
+func markAffected(b *strings.Builder, list []use) {
+	if len(list) == 0 {
+		return
+	}
+	b.WriteString("Pipelines that would have another version than before:\n\n")
+	listSome(b, list, func(u use) string {
+		line := "- " + code(u.File) + ", step " + code(u.Step) + " (" + code(u.Module) + ")"
+		if u.Picks != "" {
+			line += " gets " + code(u.Picks)
+		}
+		if u.Breaks != "" {
+			line += ": **breaks**: " + plain(u.Breaks)
+		}
+		return line
+	})
 }
 
 // listSome writes a line for each item, up to a bound, and an empty line.
