@@ -5,6 +5,8 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/modyard/modyard/schema"
 )
@@ -123,5 +125,28 @@ func ParseSearch(data []byte) (*Search, error) {
 	if s.Format != IndexFormat {
 		return nil, fmt.Errorf("the search file has the format %d, not %d", s.Format, IndexFormat)
 	}
+	for _, m := range s.Modules {
+		for _, text := range slices.Concat([]string{m.Name, m.Description, string(m.State)}, m.Tags, m.Owners) {
+			if !schema.ValidText(text) {
+				return nil, fmt.Errorf("the search file has control characters: %q", text)
+			}
+		}
+	}
 	return s, nil
+}
+
+// Of reports whether a summary's versions are those whose files a folder has,
+// which is given by their names.
+func (s *Summary) Of(files []string) bool {
+	var have []string
+	for _, name := range files {
+		number, isYAML := strings.CutSuffix(name, ".yaml")
+		if _, err := strictVersion(number); isYAML && err == nil {
+			have = append(have, number)
+		}
+	}
+	want := slices.Clone(s.Versions)
+	slices.Sort(have)
+	slices.Sort(want)
+	return slices.Equal(have, want) && (s.Version == "" || slices.Contains(want, s.Version))
 }

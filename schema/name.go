@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/agnivade/levenshtein"
 )
@@ -32,6 +33,16 @@ func ValidName(s string) bool { return len(s) <= maxName && namePattern.MatchStr
 func ValidIdent(s string) bool { return len(s) <= maxName && identPattern.MatchString(s) }
 
 func validEnv(s string) bool { return len(s) <= maxEnv && envPattern.MatchString(s) }
+
+// Unseen reports whether a terminal does something else with a character than to
+// show it: a control character, or one that turns the direction of text. The
+// ends of lines and tabs are not.
+func Unseen(r rune) bool {
+	return r != '\n' && r != '\t' && r != '\r' && unicode.IsControl(r) || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069
+}
+
+// ValidText reports whether s has no characters that are unseen.
+func ValidText(s string) bool { return !strings.ContainsFunc(s, Unseen) }
 
 // ValidVersion reports whether a selector names one version and not a range.
 func ValidVersion(selector string) bool { return exactPattern.MatchString(selector) }

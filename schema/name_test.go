@@ -1,6 +1,8 @@
 package schema
 
 import (
+	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -59,6 +61,20 @@ func TestDidYouMean(t *testing.T) {
 	for want, names := range map[string][]string{"": nil, `"a"`: {"a"}, `"a" or "b"`: {"a", "b"}, `"a", "b" or "c\n"`: {"a", "b", "c\n"}} {
 		if got := QuoteList(names, "or"); got != want {
 			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+}
+
+// TestValidText: the JSON Schema's pattern and the function say the same.
+func TestValidText(t *testing.T) {
+	for r := range rune(0x3000) {
+		text := "a" + string(r)
+		_, diags := ParseModule("m.yaml", []byte("apiVersion: modyard.dev/v1\nkind: Module\nname: a\ndescription: "+strconv.QuoteToASCII(text)+"\n"))
+		if r < 0x20 || r == 0x7f { // Go writes some of them as YAML does not read them
+			_, diags = ParseModule("m.yaml", fmt.Appendf(nil, "apiVersion: modyard.dev/v1\nkind: Module\nname: a\ndescription: \"a\\x%02x\"\n", r))
+		}
+		if got := diags.Err() == nil; got != ValidText(text) {
+			t.Errorf("%q: the schema says %v", text, got)
 		}
 	}
 }

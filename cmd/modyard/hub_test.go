@@ -296,6 +296,45 @@ func TestIndex(t *testing.T) {
 	}
 }
 
+// TestIndexLies: what an index on a branch says is held against what the commit
+// that is read shows by itself.
+func TestIndexLies(t *testing.T) {
+	t.Parallel()
+	h := newHub(t, "index: gh-pages\n")
+	maintainer := h.user(t, "alice-token")
+	maintainer.env = append(maintainer.env, "GITHUB_REPOSITORY=acme/modules")
+	maintainer.run(t, h.clone, "modyard", "index", "--push")
+	good := h.repo.Git("show", "gh-pages:modyard/v1/search.json")
+	h.w.run(t, h.clone, "git", "fetch", "-q", "origin")
+	h.w.run(t, h.clone, "git", "checkout", "-q", "-f", "-B", "gh-pages", "origin/gh-pages")
+	for _, c := range []struct{ from, to, want string }{
+		{"", "", ""},
+		{`"registry":"acme"`, `"registry":"another"`, `it is of the registry "another"`},
+		{`"versions":["1.0.0"]`, `"versions":["1.0.0","9.9.9"]`, `it names versions of "word-count" that are not there`},
+		{`"version":"1.0.0"`, `"version":"9.9.9"`, `it names versions of "word-count" that are not there`},
+		{`"description":"`, `"description":"\u001b[2J`, `the search file has control characters: "\x1b[2J`},
+		{`"state":"active"`, `"state":"\u202e"`, "the search file has control characters"},
+		{`"format":1`, `"format":2`, "the search file has the format 2"},
+		{`{`, `[`, "the search file cannot be read"},
+	} {
+		lie := strings.Replace(good, c.from, c.to, 1)
+		if lie == good && c.from != "" {
+			t.Fatalf("there is no %s", c.from)
+		}
+		write(t, filepath.Join(h.clone, "modyard", "v1", "search.json"), lie)
+		h.commit(t, "lie")
+		h.push(t, "gh-pages")
+		w := h.user(t, "")
+		out, err := w.command(w.dir, "modyard", "list", "--registry", "github.com/acme/modules").CombinedOutput()
+		if err != nil || !strings.Contains(string(out), "word-count  1.0.0    active  text,example  Counts the words of a text.") {
+			t.Errorf("%s: %v: %s", c.to, err, out)
+		}
+		if warned := strings.Contains(string(out), "warning: the index on the branch gh-pages is not used: "+c.want); warned != (c.want != "") {
+			t.Errorf("%s: %s", c.to, out)
+		}
+	}
+}
+
 // TestIndexImage: the index beside the images is used if somebody has signed it
 // who may, and as far as it is of the commit that is read.
 func TestIndexImage(t *testing.T) {

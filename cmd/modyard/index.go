@@ -36,9 +36,11 @@ server serves them; none is needed.
 
 With --push they are put where index in registry.yaml says: on that branch, through
 GitHub's API, or, with index: oci, beside the images, as one artifact that is
-signed. list and search of github.com/OWNER/REPO read them there; where the
-registry's policy names who may sign, an index that nobody of them has signed is
-not used. A module that has changed since the index was made is read itself.
+signed. list and search of github.com/OWNER/REPO read them there. A module that
+has changed since the index was made is read itself; nothing but a listing comes
+from an index. Where the registry's policy names who may sign, an index beside
+the images that nobody of them has signed is not used; on a branch, who may push
+to it is trusted with descriptions.
 ` + exitHelp,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.index(cmd.Context(), &f, out, key, push) },
@@ -293,6 +295,9 @@ func (a *app) fromIndex(ctx context.Context, reg *registry.Registry) map[string]
 	} else {
 		err = github.ErrOffline
 	}
+	if err == nil && search.Registry != reg.Name {
+		err = fmt.Errorf("it is of the registry %q", search.Registry)
+	}
 	if err != nil {
 		if ctx.Err() == nil && !errors.Is(err, github.ErrOffline) {
 			a.say("warning: the index %s is not used: %v", where, err)
@@ -301,9 +306,14 @@ func (a *app) fromIndex(ctx context.Context, reg *registry.Registry) map[string]
 	}
 	out := map[string]registry.Summary{}
 	for _, s := range search.Modules {
-		if s.Tree != "" && s.Tree == tree.Object("modules/"+s.Name) {
-			out[s.Name] = s
+		if s.Tree == "" || s.Tree != tree.Object("modules/"+s.Name) {
+			continue
 		}
+		if files, known := tree.Listed("modules/" + s.Name + "/versions"); known && !s.Of(files) {
+			a.say("warning: the index %s is not used: it names versions of %q that are not there, or not all", where, s.Name)
+			return nil
+		}
+		out[s.Name] = s
 	}
 	return out
 }

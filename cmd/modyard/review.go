@@ -303,8 +303,8 @@ func entities(s, join string) string {
 		switch {
 		case r == '\n' || r == '\r' || r == '\t':
 			b.WriteByte(' ')
-		case r < 32 || r == 127 || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069:
-			b.WriteString("�") // controls, and those that turn the direction of text
+		case schema.Unseen(r):
+			b.WriteString("�")
 		case r == '@' || r == '#':
 			fmt.Fprintf(&b, "&#%d;%s", r, join)
 		case r == '-' && (last == 'h' || last == 'H'): // GH-1 would refer to an issue

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
+
+	"github.com/modyard/modyard/schema"
 )
 
 // table aligns rows on stdout.
@@ -24,7 +26,15 @@ func (a *app) table() *table {
 
 func (t *table) row(cells ...string) {
 	for i, c := range cells {
-		cells[i] = strings.NewReplacer("\t", " ", "\n", " ", "\r", " ").Replace(c)
+		cells[i] = strings.Map(func(r rune) rune {
+			switch {
+			case r == '\t' || r == '\n' || r == '\r':
+				return ' '
+			case schema.Unseen(r):
+				return '\ufffd'
+			}
+			return r
+		}, c)
 	}
 	fmt.Fprintln(t.tabs, strings.Join(cells, "\t"))
 }

@@ -96,6 +96,20 @@ func (t *Tree) Object(name string) string {
 	return n.object
 }
 
+// Listed lists the names in a folder of the registry where they are known
+// already, as they are unless the host has cut its list of files.
+func (t *Tree) Listed(name string) (names []string, known bool) {
+	n, err := t.find(t.at(name))
+	if err != nil || !n.isDir() || !n.loaded {
+		return nil, false
+	}
+	list, err := t.entries(n, t.at(name))
+	for _, e := range list {
+		names = append(names, e.Name())
+	}
+	return names, err == nil
+}
+
 // Branch is the same repository at the tip of a branch, from its root.
 func (t *Tree) Branch(ctx context.Context, branch string) (*Tree, error) {
 	return t.c.At(ctx, t.repo, "heads/"+branch, "")
