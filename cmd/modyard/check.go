@@ -122,7 +122,7 @@ func (a *app) checkRegistry(ctx context.Context, dir string, o *checkOptions) er
 			return err
 		}
 		if base != "" && base != noCommit {
-			if o.base, err = forkPoint(ctx, dir, base); err != nil {
+			if o.base, err = a.forkPoint(ctx, dir, e, base); err != nil {
 				return err
 			}
 		}

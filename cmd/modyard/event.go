@@ -20,6 +20,9 @@ type event struct {
 		Base   struct {
 			SHA string `json:"sha"`
 		} `json:"base"`
+		Head struct {
+			SHA string `json:"sha"`
+		} `json:"head"`
 	} `json:"pull_request"`
 	WorkflowRun *struct {
 		HeadSHA        string `json:"head_sha"`
@@ -98,14 +101,30 @@ func (a *app) pullOf(ctx context.Context, e *event) (number int, base string, er
 // deepHint is what makes a clone have the commits that a question needs.
 const deepHint = "check out with fetch-depth: 0 and filter: blob:none"
 
-// forkPoint is where the working tree parted from the base.
-func forkPoint(ctx context.Context, dir, base string) (string, error) {
+// forkPoint is where the working tree parted from the base of an event.
+func (a *app) forkPoint(ctx context.Context, dir string, e *event, base string) (string, error) {
 	repo, err := git.Open(ctx, dir)
 	if err != nil {
 		return "", err
 	}
+	// What GitHub merges to try a pull request has the base's branch as it was
+	// then, which may be later than the event's.
+	if e.PullRequest != nil {
+		if head, err := repo.Commit(ctx, "HEAD^2"); err == nil && head == e.PullRequest.Head.SHA {
+			return repo.Commit(ctx, "HEAD^1")
+		}
+	}
 	if _, err := repo.Commit(ctx, base); err != nil {
-		return "", &hinted{fmt.Sprintf("the commit %.12s of the base is not in this clone", base), deepHint}
+		// A clone of a fork lacks what its parent has gained since.
+		if from, ok := e.repo(); ok && !a.offline {
+			err = repo.Bring(ctx, "https://"+a.actionsHost()+"/"+from.String(), base)
+		}
+		if ctx.Err() != nil {
+			return "", context.Cause(ctx)
+		}
+		if err != nil {
+			return "", &hinted{fmt.Sprintf("the commit %.12s of the base is not in this clone", base), deepHint}
+		}
 	}
 	out, err := repo.Output(ctx, "merge-base", base, "HEAD")
 	if err != nil {

@@ -441,28 +441,140 @@ func forge(t *testing.T, ref name.Reference, change func(m map[string]any)) {
 }
 
 // TestWorkflowRun: the check of a fork's pull request, made again in a workflow
-// that may write, finds the pull request and comments.
+// that may write, finds the pull request, its base, though that has moved on
+// since, and comments.
 func TestWorkflowRun(t *testing.T) {
+	t.Parallel()
 	h := newHub(t, "")
+	h.s.Token("bob-token", "bob", "write", "bob/none")
+	post, err := http.NewRequestWithContext(t.Context(), http.MethodPost, h.s.URL+"/repos/acme/modules/forks", strings.NewReader("{}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	post.Header.Set("Authorization", "Bearer bob-token")
+	post.Header.Set("Content-Type", "application/json")
+	resp, err := http.DefaultClient.Do(post)
+	if err != nil || resp.StatusCode != http.StatusAccepted {
+		t.Fatalf("%v: %v", resp, err)
+	}
+	resp.Body.Close()
+	fork := h.s.Repo("bob", "modules")
 	h.w.run(t, h.clone, "git", "checkout", "-q", "-b", "topic")
 	h.w.run(t, h.clone, "modyard", "new", "version", "word-count", "--bump", "patch")
 	h.commit(t, "new")
-	h.push(t, "topic")
-	number := h.repo.OpenPull("topic", "main", "Change", "alice").Number
-	for _, head := range []string{h.head(t, "HEAD"), strings.Repeat("1", 40)} {
+	h.w.run(t, h.clone, "git", "push", "-q", "file://"+fork.Dir, "topic")
+	head := h.head(t, "HEAD")
+	h.branch(t, "main")
+	write(t, filepath.Join(h.clone, "modules", "greet", "module.yaml"), "apiVersion: modyard.dev/v1\nkind: Module\nname: greet\ndescription: Greets.\n")
+	h.commit(t, "main moves on")
+	h.push(t, "main")
+	number := h.repo.OpenPull("bob:topic", "main", "Change", "bob").Number
+	w := h.user(t, "write-token")
+	deep, shallow := filepath.Join(w.dir, "deep"), filepath.Join(w.dir, "shallow")
+	w.run(t, w.dir, "git", "clone", "-q", "--filter=blob:none", "-b", "topic", h.s.URL+"/bob/modules", deep)
+	w.run(t, w.dir, "git", "clone", "-q", "--depth=1", "-b", "topic", h.s.URL+"/bob/modules", shallow)
+	check := func(dir, sha string) (string, error) {
+		t.Helper()
 		file := h.payload(t, "workflow_run.json", func(e map[string]any) {
 			run := e["workflow_run"].(map[string]any)
-			run["head_sha"], run["head_branch"] = head, "topic"
-			run["head_repository"].(map[string]any)["owner"].(map[string]any)["login"] = "acme"
+			run["head_sha"], run["head_branch"] = sha, "topic"
+			run["head_repository"].(map[string]any)["owner"].(map[string]any)["login"] = "bob"
 		})
-		w := h.user(t, "write-token")
-		out, err := w.command(h.clone, "modyard", "check", "--event", file).CombinedOutput()
-		if err != nil || strings.Contains(string(out), "comment:") != (head == h.head(t, "HEAD")) {
+		out, err := w.command(dir, "modyard", "check", "--event", file).CombinedOutput()
+		return string(out), err
+	}
+	if out, err := check(shallow, head); err == nil || !strings.Contains(out, "no common history") || !strings.Contains(out, "hint: check out with fetch-depth: 0") {
+		t.Errorf("a shallow clone: %v: %s", err, out)
+	}
+	for _, sha := range []string{strings.Repeat("1", 40), head} {
+		if out, err := check(deep, sha); err != nil || strings.Contains(out, "comment:") != (sha == head) {
 			t.Errorf("%v: %s", err, out)
 		}
 	}
-	if got := h.ours(number); len(got) != 1 || !strings.Contains(got[0], "modyard: good") {
+	if got := h.ours(number); len(got) != 1 || !strings.Contains(got[0], "modyard: good") || strings.Contains(got[0], "greet") {
 		t.Errorf("comments %q", got)
+	}
+}
+
+// TestMergedSince: what others have merged since the event is not of the pull
+// request, where what is checked out is GitHub's merge of it with a newer base.
+func TestMergedSince(t *testing.T) {
+	t.Parallel()
+	h := newHub(t, "")
+	old := h.head(t, "origin/main")
+	number, _ := h.newVersion(t, "word-count", "patch")
+	head := h.head(t, "HEAD")
+	h.branch(t, "main")
+	write(t, filepath.Join(h.clone, "modules", "greet", "module.yaml"), "apiVersion: modyard.dev/v1\nkind: Module\nname: greet\ndescription: Greets.\n")
+	h.commit(t, "main moves on")
+	h.push(t, "main")
+	h.w.run(t, h.clone, "git", "checkout", "-q", "-B", "merge", "main")
+	h.w.run(t, h.clone, "git", "merge", "-q", "--no-ff", "-m", "merge", head)
+	j := h.check(t, h.pullRequest(t, number, func(e map[string]any) {
+		pull := e["pull_request"].(map[string]any)
+		pull["base"].(map[string]any)["sha"], pull["head"].(map[string]any)["sha"] = old, head
+	}), "GITHUB_TOKEN=write-token")
+	if j.code != exitGood || strings.Contains(j.all(), "greet") || !strings.Contains(j.summary, "word-count&#64;1.0.1") {
+		t.Errorf("exit code %d: %s", j.code, j.all())
+	}
+}
+
+// TestPublishEvents: what events publish that are not as usual.
+func TestPublishEvents(t *testing.T) {
+	t.Parallel()
+	h := newHub(t, "images: "+imageHost(t)+"/acme\n")
+	maintainer := h.user(t, "write-token")
+	maintainer.env = append(maintainer.env, "GITHUB_REPOSITORY=acme/modules")
+	publish := func(ref, before string) (string, int) {
+		t.Helper()
+		event := h.payload(t, "push.json", func(e map[string]any) { e["ref"], e["before"] = ref, before })
+		cmd := maintainer.command(h.clone, "modyard", "publish", "--event", event, "--release", "--key", filepath.Join(h.w.dir, "key.pem"))
+		out, _ := cmd.CombinedOutput()
+		return string(out), cmd.ProcessState.ExitCode()
+	}
+	h.w.run(t, h.clone, "git", "fetch", "-q", "origin")
+	for tag, want := range map[string]string{
+		"infra/v2":          "is of no version of a module here",
+		"infra/v2.0.0":      "is of no version of a module here",
+		"release/v2024":     "is of no version of a module here",
+		"word-coun/v1.0.0":  `did you mean "word-count"?`,
+		"word-count/v7.0.0": "version 7.0.0 of module \"word-count\" does not exist",
+	} {
+		h.w.run(t, h.clone, "git", "tag", tag)
+		code := exitProblems
+		if strings.HasPrefix(want, "is of no") {
+			code = exitGood
+		}
+		if out, got := publish("refs/tags/"+tag, noCommit); got != code || !strings.Contains(out, want) {
+			t.Errorf("%s: exit code %d: %s", tag, got, out)
+		}
+	}
+	if n := len(h.repo.Releases()); n != 0 {
+		t.Errorf("there are %d releases", n)
+	}
+	// A push that has replaced the branch says not what was added.
+	if out, code := publish("refs/heads/main", strings.Repeat("1", 40)); code != exitGood || !strings.Contains(out, "which is gone") || len(h.repo.Releases()) != 1 {
+		t.Errorf("a branch that was replaced: exit code %d: %s", code, out)
+	}
+	// To repeat costs no request a version.
+	for range 12 {
+		h.w.run(t, h.clone, "modyard", "new", "version", "word-count", "--bump", "patch")
+	}
+	h.commit(t, "many")
+	h.push(t, "main")
+	h.w.run(t, h.clone, "git", "fetch", "-q", "origin")
+	for _, c := range []struct {
+		name  string
+		least int
+		most  int
+	}{{"the first time", 2 * 12, 60}, {"again", 1, 2}} {
+		h.s.Forget()
+		if out, code := publish("refs/heads/other", noCommit); code != exitGood || len(h.repo.Releases()) != 13 {
+			t.Fatalf("exit code %d, %d releases: %s", code, len(h.repo.Releases()), out)
+		}
+		if got := h.s.Requests(); len(got) < c.least || len(got) > c.most {
+			t.Errorf("%s: %d requests: %q", c.name, len(got), got)
+		}
 	}
 }
 

@@ -101,7 +101,8 @@ func (a *app) publish(ctx context.Context, args []string, o *publishOptions) err
 		return err
 	}
 	if o.event != "" {
-		if args, err = a.fromEvent(ctx, reg, args, o); err != nil {
+		var none bool
+		if args, none, err = a.fromEvent(ctx, reg, args, o); err != nil || none {
 			return err
 		}
 	}
@@ -228,8 +229,8 @@ func (a *app) chosen(ctx context.Context, reg *registry.Registry, args []string,
 		return nil
 	}
 	for _, arg := range args {
-		module, number, isTag := strings.Cut(arg, "/v")
-		if _, err := semver.StrictNewVersion(number); !isTag || err != nil {
+		module, number, isTag := versionTag(arg)
+		if !isTag {
 			ref, err := schema.ParseModuleRef(arg)
 			if err != nil || ref.Registry != "" {
 				return nil, usagef("%q is neither MODULE@VERSION nor a tag such as train-model/v2.1.0", arg)

@@ -4,44 +4,71 @@ import (
 	"context"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
+
+	"github.com/Masterminds/semver/v3"
 
 	"github.com/modyard/modyard/registry"
 	"github.com/modyard/modyard/registry/git"
 	"github.com/modyard/modyard/registry/github"
 	"github.com/modyard/modyard/registry/snapshot"
+	"github.com/modyard/modyard/schema"
 )
 
 // fromEvent turns an event into arguments: the tag that was pushed; what a push
 // to the default branch has added; for any other event, such as one by hand, all.
-// What is published, and what is checked out, must be on the default branch.
-func (a *app) fromEvent(ctx context.Context, reg *registry.Registry, args []string, o *publishOptions) ([]string, error) {
+// What is published, and what is checked out, must be on the default branch. It
+// is none when the tag is of something else.
+func (a *app) fromEvent(ctx context.Context, reg *registry.Registry, args []string, o *publishOptions) (_ []string, none bool, _ error) {
 	if len(args) > 0 || o.all || o.since != "" {
-		return nil, usagef("--event says what to publish: name nothing else")
+		return nil, false, usagef("--event says what to publish: name nothing else")
 	}
 	e, err := readEvent(o.event)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	branch := e.Repository.DefaultBranch
 	tag, isTag := strings.CutPrefix(e.Ref, "refs/tags/")
 	if isTag {
+		name, _, isOurs := versionTag(tag)
+		if !isOurs || !slices.Contains(reg.Names(), name) && len(schema.Nearest(name, reg.Names())) == 0 {
+			a.say("note: the tag %s is of no version of a module here: there is nothing to publish", tag)
+			return nil, true, nil
+		}
 		if _, err := onDefault(ctx, reg.Dir, e.Ref, "the tag "+tag, branch); err != nil {
-			return nil, err
+			return nil, false, err
 		}
 	}
 	if o.tip, err = onDefault(ctx, reg.Dir, "HEAD", "what is checked out", branch); err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	switch {
-	case isTag:
-		return []string{tag}, nil
-	case e.Ref == "refs/heads/"+branch && e.Before != "" && e.Before != noCommit:
-		o.since = e.Before
-	default:
-		o.all = true
+	if isTag {
+		return []string{tag}, false, nil
 	}
-	return nil, nil
+	o.all = true
+	if e.Ref == "refs/heads/"+branch && e.Before != "" && e.Before != noCommit {
+		repo, err := git.Open(ctx, reg.Dir)
+		if err != nil {
+			return nil, false, err
+		}
+		if _, err := repo.Commit(ctx, e.Before); err == nil {
+			o.since, o.all = e.Before, false
+		} else {
+			a.say("note: the branch was at %.12s, which is gone: everything that is not published is", e.Before)
+		}
+	}
+	return nil, false, nil
+}
+
+// versionTag reads a tag such as train-model/v2.1.0.
+func versionTag(tag string) (module, number string, ok bool) {
+	module, number, ok = strings.Cut(tag, "/v")
+	if ok {
+		_, err := semver.StrictNewVersion(number)
+		ok = err == nil
+	}
+	return module, number, ok
 }
 
 // onDefault refuses a revision that nobody has merged into the default branch,
@@ -94,11 +121,22 @@ func (p *publishing) releases(ctx context.Context, versions []*registry.Version,
 	if err != nil {
 		return err
 	}
+	// A list of all costs less than to ask for many.
+	const many = 10
+	var there map[string]string
+	if len(versions) > many {
+		if there, err = c.Releases(ctx, repo); err != nil {
+			return err
+		}
+	}
 	for i, v := range versions {
 		if failed[i] != nil || rows[i].State == "" {
 			continue
 		}
 		tag := v.Module() + "/v" + v.String()
+		if rows[i].Release = there[tag]; rows[i].Release != "" {
+			continue
+		}
 		failed[i] = func() error {
 			if p.source.repo == nil {
 				return git.ErrNoRepository

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"strings"
 )
@@ -52,6 +53,16 @@ func Fetch(ctx context.Context, url, commit, dir string) (*Repo, error) {
 		return nil, fmt.Errorf("cannot fetch it: %w", err)
 	}
 	return r, nil
+}
+
+// Bring fetches a commit and its history, without files, from the repository at
+// url, which need not be one that this was cloned from.
+func (r *Repo) Bring(ctx context.Context, url, commit string) error {
+	_, err := r.Output(ctx, "-c", "core.hooksPath="+os.DevNull, "fetch", "-q", "--no-tags", "--no-write-fetch-head", "--recurse-submodules=no", "--filter=blob:none", "--end-of-options", url, commit)
+	if err != nil {
+		return fmt.Errorf("cannot fetch it: %w", err)
+	}
+	return nil
 }
 
 // Prefetch brings objects into what [Fetch] or [Checkout] made, in one request.

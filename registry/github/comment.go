@@ -18,8 +18,8 @@ var ErrReadOnly = errors.New("the token may not write")
 // maxComments bounds how many comments are read to find one.
 const maxComments = 3000
 
-// bot is who writes with a workflow's token.
-const bot = "github-actions[bot]"
+// workflow is who writes with a workflow's token.
+const workflow = "github-actions[bot]"
 
 // Comment writes the one comment of a pull request that has a marker, an HTML
 // comment that nobody sees: the one that is there and is by the same author is
@@ -40,6 +40,7 @@ func (c *Client) Comment(ctx context.Context, repo Repo, number int, marker, bod
 		if err != nil {
 			return "", err
 		}
+		me = made.GetUser().GetLogin()
 		// Somebody may have written at the same time: the first one stays.
 		if mine, err = c.comments(ctx, repo, number, marker, me); err != nil {
 			return "", err
@@ -89,7 +90,7 @@ func answered(err error, status int) bool {
 	return ok && e.Response.StatusCode == status
 }
 
-// login is who the token is of.
+// login is who the token is of, or "" for an app, which may not ask.
 func (c *Client) login(ctx context.Context) (string, error) {
 	if c.opt.Token == "" {
 		return "", fmt.Errorf("%w: there is none", ErrReadOnly)
@@ -101,13 +102,14 @@ func (c *Client) login(ctx context.Context) (string, error) {
 		return resp, err
 	})
 	if refused(err) {
-		return bot, nil // a workflow's token may not ask
+		return "", nil
 	}
 	return me, err
 }
 
 // comments lists those with the marker that an author has written, the first
-// one first.
+// one first. Where that is not known, it is an app: a workflow's, if that has
+// written any.
 func (c *Client) comments(ctx context.Context, repo Repo, number int, marker, author string) ([]*github.IssueComment, error) {
 	var out []*github.IssueComment
 	opt := &github.IssueListCommentsOptions{ListOptions: github.ListOptions{PerPage: 100, Page: 1}}
@@ -118,7 +120,8 @@ func (c *Client) comments(ctx context.Context, repo Repo, number int, marker, au
 				return resp, err
 			}
 			for _, one := range list {
-				if strings.EqualFold(one.GetUser().GetLogin(), author) && strings.HasPrefix(one.GetBody(), marker) {
+				by := one.GetUser()
+				if strings.HasPrefix(one.GetBody(), marker) && (strings.EqualFold(by.GetLogin(), author) || author == "" && by.GetType() == "Bot") {
 					out = append(out, one)
 				}
 			}
@@ -130,5 +133,15 @@ func (c *Client) comments(ctx context.Context, repo Repo, number int, marker, au
 		}
 	}
 	slices.SortFunc(out, func(a, b *github.IssueComment) int { return int(a.GetID() - b.GetID()) })
+	if author == "" && len(out) > 0 {
+		by := func(login string) func(*github.IssueComment) bool {
+			return func(one *github.IssueComment) bool { return one.GetUser().GetLogin() == login }
+		}
+		app := out[0].GetUser().GetLogin()
+		if slices.ContainsFunc(out, by(workflow)) {
+			app = workflow
+		}
+		out = slices.DeleteFunc(out, func(one *github.IssueComment) bool { return !by(app)(one) })
+	}
 	return out, nil
 }

@@ -322,6 +322,28 @@ func TestComment(t *testing.T) {
 	}
 }
 
+// TestCommentOfAnApp: an app may not ask who it is; its comment is found again,
+// beside those of other apps.
+func TestCommentOfAnApp(t *testing.T) {
+	t.Parallel()
+	s, r := started(t)
+	s.Token("app-token", "acme-checks[bot]", "write", "acme/modules")
+	r.Commit("topic", "change", map[string]string{"b": "b"})
+	number := r.OpenPull("topic", "main", "Change", "alice").Number
+	const marker = "<!-- modyard -->"
+	r.AddComment(number, "mallory", marker+"\nforged")
+	r.AddComment(number, "other[bot]", "as somebody said: "+marker)
+	c := client(t, s, github.Options{Token: "app-token"})
+	for _, text := range []string{"first", "second"} {
+		if _, err := c.Comment(t.Context(), modules, number, marker, text); err != nil {
+			t.Fatal(err)
+		}
+		if got := r.Comments(number); len(got) != 3 || got[2].Author != "acme-checks[bot]" || got[2].Body != marker+"\n"+text || got[0].Body != marker+"\nforged" {
+			t.Errorf("the comments are %+v", got)
+		}
+	}
+}
+
 // TestToken: it goes to the API and nowhere else.
 func TestToken(t *testing.T) {
 	s, _ := started(t)

@@ -37,6 +37,34 @@ func (c *Client) Tag(ctx context.Context, repo Repo, tag, commit string) error {
 	return nil
 }
 
+// maxReleases bounds how many releases are listed.
+const maxReleases = 100_000
+
+// Releases lists the releases of a repository: their addresses, by tag.
+func (c *Client) Releases(ctx context.Context, repo Repo) (map[string]string, error) {
+	out := map[string]string{}
+	opt := &github.ListOptions{PerPage: 100, Page: 1}
+	for opt.Page > 0 && len(out) < maxReleases {
+		err := c.call(ctx, "cannot list the releases of "+repo.String(), func() (*github.Response, error) {
+			list, resp, err := c.gh.Repositories.ListReleases(ctx, repo.Owner, repo.Name, opt)
+			if err != nil {
+				return resp, err
+			}
+			for _, r := range list {
+				if !r.GetDraft() {
+					out[r.GetTagName()] = r.GetHTMLURL()
+				}
+			}
+			opt.Page = resp.NextPage
+			return resp, nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
 // Release makes the release of a tag unless there is one, and returns its
 // address.
 func (c *Client) Release(ctx context.Context, repo Repo, tag, title, notes string) (address string, made bool, err error) {

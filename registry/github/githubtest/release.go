@@ -42,6 +42,13 @@ func (r *Repo) releaseJSON(x *Release) object {
 	return o
 }
 
+// listReleases has drafts only for who may push.
+func listReleases(c *call) *answer {
+	list := slices.DeleteFunc(slices.Clone(c.repo.releases), func(x *Release) bool { return x.Draft && !c.who.pushes(c.repo) })
+	slices.Reverse(list)
+	return page(c, 30, list, each(c.repo.releaseJSON))
+}
+
 // getRelease does not find drafts.
 func getRelease(c *call) *answer {
 	for _, x := range c.repo.releases {

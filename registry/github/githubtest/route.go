@@ -50,6 +50,7 @@ func (s *Server) routes() *http.ServeMux {
 		{"DELETE /issues/comments/{id}", talk, deleteComment},
 		{"GET /issues/{number}/timeline", look, timeline},
 		{"GET /releases/tags/{tag...}", look, getRelease},
+		{"GET /releases", look, listReleases},
 		{"POST /releases", push, createRelease},
 		{"PATCH /releases/{id}", push, updateRelease},
 	} {

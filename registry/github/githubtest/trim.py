@@ -31,7 +31,7 @@ KEEP = {
     REPO + "/issues/{issue_number}/comments": "get post",
     REPO + "/issues/comments/{comment_id}": "patch delete",
     REPO + "/issues/{issue_number}/timeline": "get",
-    REPO + "/releases": "post",
+    REPO + "/releases": "get post",
     REPO + "/releases/tags/{tag}": "get",
     REPO + "/releases/{release_id}": "patch",
     REPO + "/collaborators/{username}/permission": "get",
