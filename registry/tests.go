@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -17,13 +18,15 @@ type Test struct {
 	Path string // of its file in the registry, with /
 }
 
-// For reports whether the test is for a version.
+// For reports whether the test is for a version. A pre-release is tested as the
+// version that it comes before, though no range picks it.
 func (t *Test) For(v *Version) bool {
-	if t.Versions.Value == "" {
+	if t.Versions.Value == "" || t.Versions.Value == v.String() {
 		return true
 	}
 	c, err := Range(t.Versions.Value)
-	return err == nil && c.Check(v.Number)
+	stable, perr := v.Number.SetPrerelease("")
+	return err == nil && perr == nil && c.Check(&stable)
 }
 
 // Tests reads the tests of a module; the diagnostics are those of their files.
@@ -39,14 +42,21 @@ func (m *Module) Tests() ([]*Test, schema.Diagnostics, error) {
 	var out []*Test
 	var diags schema.Diagnostics
 	for _, e := range entries {
-		name, isYAML := strings.CutSuffix(e.Name(), ".yaml")
-		if !isYAML || e.IsDir() || strings.HasPrefix(name, ".") {
+		ext := path.Ext(e.Name())
+		name := strings.TrimSuffix(e.Name(), ext)
+		if ext != ".yaml" && ext != ".yml" || e.IsDir() || strings.HasPrefix(name, ".") {
 			continue // data of the tests
 		}
 		p := path.Join(dir, e.Name())
 		data, err := m.reg.read(p, schema.KindModuleTest)
 		if err != nil {
 			return nil, nil, err
+		}
+		if ext == ".yml" {
+			if bytes.Contains(data, []byte(schema.KindModuleTest)) {
+				diags.Add(m.reg.file(p), schema.Pos{}, schema.RuleLayout, "rename it to "+name+".yaml", "the test %q would not run: its file is not named .yaml", e.Name())
+			}
+			continue
 		}
 		t, ds := schema.ParseModuleTest(m.reg.file(p), data)
 		diags = append(diags, ds...)

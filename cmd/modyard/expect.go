@@ -6,7 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
+	"io"
+	"math/big"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -63,34 +64,55 @@ func compareValue(got any, want schema.Expected, say func(format string, args ..
 	if want.Minimum == nil && want.Maximum == nil {
 		return
 	}
-	n, ok := number(got)
+	n := number(got)
 	switch {
-	case !ok:
+	case n == nil:
 		say("%s is no number", schema.Render(got))
-	case want.Minimum != nil && n < *want.Minimum:
-		say("%v is less than %v", n, *want.Minimum)
-	case want.Maximum != nil && n > *want.Maximum:
-		say("%v is more than %v", n, *want.Maximum)
+	case want.Minimum != nil && n.Cmp(number(*want.Minimum)) < 0:
+		say("%s is less than %v", schema.Render(got), *want.Minimum)
+	case want.Maximum != nil && n.Cmp(number(*want.Maximum)) > 0:
+		say("%s is more than %v", schema.Render(got), *want.Maximum)
 	}
 }
 
-func number(v any) (float64, bool) {
+// number is the exact value of a finite number, else nil: an integer is no
+// double, which would cut it.
+func number(v any) *big.Rat {
+	if n, ok := v.(json.Number); ok {
+		const digits = 1000 // at most, of an integer
+		if !strings.ContainsAny(n.String(), ".eE") && len(n) <= digits {
+			i, _ := new(big.Rat).SetString(n.String())
+			return i
+		}
+		f, err := n.Float64()
+		if err != nil {
+			return nil
+		}
+		v = f
+	}
 	switch n := reflect.ValueOf(v); {
 	case !n.IsValid():
-		return 0, false
+		return nil
 	case n.CanInt():
-		return float64(n.Int()), true
+		return new(big.Rat).SetInt64(n.Int())
 	case n.CanFloat():
-		return n.Float(), true
+		return new(big.Rat).SetFloat64(n.Float())
 	}
-	return 0, false
+	return nil
+}
+
+// within reports whether two numbers differ by no more than the tolerance.
+func within(a, b *big.Rat, tolerance float64) bool {
+	d := new(big.Rat).Sub(a, b)
+	most := number(tolerance)
+	return most != nil && d.Abs(d).Cmp(most) <= 0
 }
 
 // near compares two values as JSON has them; at is where they differ first.
 func near(got, want any, tolerance float64, at string) (string, bool) {
-	if w, ok := number(want); ok {
-		g, ok := number(got)
-		return at, ok && math.Abs(g-w) <= tolerance
+	if w := number(want); w != nil {
+		g := number(got)
+		return at, g != nil && within(g, w, tolerance)
 	}
 	switch w := want.(type) {
 	case []any:
@@ -158,12 +180,25 @@ func common(x, y []byte) int {
 	return n
 }
 
+// parseJSON reads a document, its numbers as they are written.
+func parseJSON(data []byte) (v any, err error) {
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.UseNumber()
+	if err := d.Decode(&v); err != nil {
+		return nil, err
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("there is more after its end")
+	}
+	return v, nil
+}
+
 func compareJSON(got, want string, e schema.Expected, say func(format string, args ...any)) {
 	var values [2]any
 	for i, file := range []string{got, want} {
 		data, err := os.ReadFile(file)
 		if err == nil {
-			err = json.Unmarshal(data, &values[i])
+			values[i], err = parseJSON(data)
 		}
 		if err != nil {
 			say("%s is no JSON: %v", filepath.Base(file), err)
