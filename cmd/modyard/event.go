@@ -117,7 +117,8 @@ func (a *app) forkPoint(ctx context.Context, dir string, e *event, base string) 
 	if _, err := repo.Commit(ctx, base); err != nil {
 		// A clone of a fork lacks what its parent has gained since.
 		if from, ok := e.repo(); ok && !a.offline {
-			err = repo.Bring(ctx, "https://"+a.actionsHost()+"/"+from.String(), base)
+			host := a.actionsHost()
+			err = repo.Bring(ctx, git.Remote{URL: "https://" + host + "/" + from.String(), Token: a.githubToken(ctx, host)}, base)
 		}
 		if ctx.Err() != nil {
 			return "", context.Cause(ctx)

@@ -11,8 +11,13 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -240,6 +245,151 @@ func TestProposeAgainst(t *testing.T) {
 	}
 	if now := h.repo.Git("rev-parse", "modyard/word-count"); now != head {
 		t.Errorf("the branch was at %s and is at %s", head, now)
+	}
+}
+
+// TestProposeFolder: what is proposed is the folder as it is: with what git would
+// ignore, and without what it has no more; published versions stay.
+func TestProposeFolder(t *testing.T) {
+	t.Parallel()
+	h := newHub(t, "")
+	write(t, filepath.Join(h.clone, ".gitignore"), "*.bin\n")
+	write(t, filepath.Join(h.clone, "modules", "word-count", "docs", "more.md"), "More.\n")
+	write(t, filepath.Join(h.clone, "modules", "word-count", "src", "old.py"), "")
+	h.w.run(t, h.clone, "modyard", "new", "version", "word-count", "--bump", "patch")
+	h.commit(t, "ignore")
+	h.push(t, "main")
+	w := h.user(t, "alice-token")
+	dir := filepath.Join(w.dir, "word-count")
+	if err := os.CopyFS(dir, os.DirFS(filepath.Join(h.clone, "modules", "word-count"))); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "versions", "1.0.1.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, gone := range []string{"docs", "src/old.py", "versions/1.0.0.yaml"} {
+		if err := os.RemoveAll(filepath.Join(dir, filepath.FromSlash(gone))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(t, filepath.Join(dir, "src", "weights.bin"), "w")
+	write(t, filepath.Join(dir, "versions", "1.0.2.yaml"), strings.ReplaceAll(string(text), "1.0.1", "1.0.2"))
+	w.run(t, w.dir, "modyard", "propose", "word-count", "--to", "github.com/acme/modules")
+	var got []string
+	for line := range strings.Lines(h.repo.Git("diff", "--name-status", "main", "modyard/word-count")) {
+		got = append(got, strings.ReplaceAll(strings.TrimSpace(line), "\t", " "))
+	}
+	if want := []string{"D modules/word-count/src/old.py", "A modules/word-count/src/weights.bin", "A modules/word-count/versions/1.0.2.yaml"}; !slices.Equal(got, want) {
+		t.Errorf("it differs by %q", got)
+	}
+	h.w.run(t, h.clone, "git", "fetch", "-q", "origin")
+	h.w.run(t, h.clone, "git", "checkout", "-q", "-f", "-B", "proposed", "origin/modyard/word-count")
+	h.w.run(t, h.clone, "git", "clean", "-q", "-ffdx")
+	if out, err := h.w.command(h.clone, "modyard", "check", "--base", "origin/main").CombinedOutput(); err != nil {
+		t.Errorf("check: %v: %s", err, out)
+	}
+}
+
+// TestProposeBranch: a branch is replaced if a proposal has made all that is on
+// it, and a pull request is for the branch that is named.
+func TestProposeBranch(t *testing.T) {
+	t.Parallel()
+	h := newHub(t, "")
+	h.w.run(t, h.clone, "git", "push", "-q", "origin", "HEAD:refs/heads/next")
+	w := h.user(t, "alice-token")
+	propose := func(reason string, args ...string) string {
+		t.Helper()
+		out, _ := w.command(w.dir, "modyard", append([]string{"deprecate", "word-count@1.0.0", "--reason", reason, "--pr", "--registry"}, args...)...).CombinedOutput()
+		if strings.Contains(string(out), os.TempDir()) {
+			t.Errorf("it tells of a folder that nobody knows: %s", out)
+		}
+		return string(out)
+	}
+	const at, branch = "github.com/acme/modules", "modyard/deprecate-word-count-1.0.0"
+	if out := propose("slow", at+"@none"); !strings.Contains(out, `there is no branch, tag or commit "none"`) {
+		t.Errorf("no branch: %s", out)
+	}
+	if out := propose("slow", at+"@"+h.head(t, "HEAD")); !strings.Contains(out, "has no branch") {
+		t.Errorf("a commit: %s", out)
+	}
+	// Somebody's branch of that name.
+	h.branch(t, "theirs")
+	h.append(t, "notes", "x")
+	h.commit(t, "theirs")
+	h.push(t, "HEAD:refs/heads/"+branch)
+	theirs := h.repo.Git("rev-parse", branch)
+	if out := propose("slow", at); !strings.Contains(out, "has a commit that no proposal has made: "+theirs[:12]) || h.repo.Git("rev-parse", branch) != theirs {
+		t.Errorf("a branch of somebody: %s", out)
+	}
+	h.push(t, "--delete", branch)
+	for _, reason := range []string{"slow", "slow for @everyone"} {
+		if out := propose(reason, at+"@next"); !strings.Contains(out, "ed acme/modules#1\n") {
+			t.Fatalf("%s", out)
+		}
+	}
+	pull := h.repo.Pull(1)
+	if pull.Base != "next" || pull.Title != "Deprecate word-count@1.0.0" || !strings.Contains(pull.Body, "version 1.0.0&#58; deprecated&#58; slow for &#64;&#8288;everyone") {
+		t.Errorf("the pull request is %+v", pull)
+	}
+	// What a maintainer has added to it stays.
+	h.w.run(t, h.clone, "git", "fetch", "-q", "origin")
+	h.w.run(t, h.clone, "git", "checkout", "-q", "-B", "added", "origin/"+branch)
+	h.append(t, "notes", "y")
+	h.commit(t, "a maintainer's")
+	h.push(t, "HEAD:refs/heads/"+branch)
+	if out := propose("other", at+"@next"); !strings.Contains(out, "has a commit that no proposal has made") {
+		t.Errorf("a maintainer's commit: %s", out)
+	}
+}
+
+// TestProposePrivate: the token that reads the API brings the files of what is
+// private, too, and is left nowhere.
+func TestProposePrivate(t *testing.T) {
+	t.Parallel()
+	h := newHub(t, "")
+	h.repo.Private = true
+	to, err := url.Parse(h.s.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := httptest.NewTLSServer(httputil.NewSingleHostReverseProxy(to))
+	t.Cleanup(s.Close)
+	w := h.user(t, "alice-token")
+	temp := t.TempDir()
+	w.env = append(w.env, "GITHUB_SERVER_URL="+s.URL, "GIT_SSL_NO_VERIFY=1", "TMPDIR="+temp)
+	at := strings.TrimPrefix(s.URL, "https://") + "/acme/modules"
+	out, err := w.command(w.dir, "modyard", "deprecate", "word-count@1.0.0", "--reason", "slow", "--pr", "--registry", at).CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "opened acme/modules#1") {
+		t.Fatalf("%v: %s", err, out)
+	}
+	for _, dir := range []string{w.dir, temp} {
+		if text := content(t, dir); strings.Contains(text, "alice-token") {
+			t.Errorf("the token is in %s", dir)
+		}
+	}
+	w.env = append(w.env, "GITHUB_TOKEN=")
+	if out := w.fails(t, w.dir, "modyard", "deprecate", "word-count@1.0.0", "--reason", "slow", "--pr", "--registry", at); !strings.Contains(out, "it is private") {
+		t.Errorf("without a token: %s", out)
+	}
+}
+
+// TestBranchOf: two proposals have two branches, whose names git takes.
+func TestBranchOf(t *testing.T) {
+	t.Parallel()
+	seen := map[string]string{}
+	for _, name := range []string{"a", "a-b", "a/b", "a b", "a..b", "a.lock", ".a", "é", "è", strings.Repeat("x", 300), strings.Repeat("x", 300) + "y", "a~b", "a@{b", "-a"} {
+		got := branchOf("upgrade", name)
+		if first, twice := seen[got]; twice {
+			t.Errorf("%q and %q have the branch %s", first, name, got)
+		}
+		seen[got] = name
+		if err := exec.Command("git", "check-ref-format", "--branch", got).Run(); err != nil {
+			t.Errorf("%q has the branch %s: %v", name, got, err)
+		}
+	}
+	if got := branchOf("deprecate", "word-count", "1.0.0"); got != "modyard/deprecate-word-count-1.0.0" {
+		t.Error(got)
 	}
 }
 
@@ -627,10 +777,10 @@ func TestUpgradePull(t *testing.T) {
 			t.Errorf("the text lacks %q: %s", want, pulls[0].Body)
 		}
 	}
-	if got := app.Git("show", "modyard/upgrade-ml-pipeline:ml/pipeline.yaml"); got != strings.Replace(strings.TrimSpace(remotePipeline), "^1", "^2.0.0", 1) && got != strings.Replace(remotePipeline, "^1", "^2.0.0", 1) {
+	if got := app.Git("show", ""+branchOf("upgrade", "ml/pipeline")+":ml/pipeline.yaml"); got != strings.Replace(strings.TrimSpace(remotePipeline), "^1", "^2.0.0", 1) && got != strings.Replace(remotePipeline, "^1", "^2.0.0", 1) {
 		t.Errorf("the pipeline is %s", got)
 	}
-	if got := app.Git("show", "modyard/upgrade-ml-pipeline:ml/pipeline.lock.yaml"); !strings.Contains(got, "version: 2.0.0") {
+	if got := app.Git("show", ""+branchOf("upgrade", "ml/pipeline")+":ml/pipeline.lock.yaml"); !strings.Contains(got, "version: 2.0.0") {
 		t.Errorf("the lock is %s", got)
 	}
 	if out := w.run(t, dir, "git", "status", "--short"); out != "" {

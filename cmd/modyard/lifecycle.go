@@ -117,12 +117,7 @@ func (a *app) here(ctx context.Context, f *registryFlag, pr bool, what string, d
 		}
 		return err
 	}
-	branch := "modyard/" + strings.Map(func(r rune) rune {
-		if r == ' ' || r == '@' {
-			return '-'
-		}
-		return r
-	}, what)
+	branch := branchOf(strings.FieldsFunc(what, func(r rune) bool { return r == ' ' || r == '@' })...)
 	return a.proposeChange(ctx, change{
 		to: p, branch: branch,
 		make: a.registryChange(p, strings.ToUpper(what[:1])+what[1:], func(reg string) error {

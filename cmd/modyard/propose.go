@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -9,6 +10,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -25,10 +27,11 @@ func (a *app) proposeCmd() *cobra.Command {
 		Use:   "propose DIR --to github.com/OWNER/REPO",
 		Short: "Propose a module, or new versions of it, in a pull request",
 		Long: `Propose the module in DIR, a folder with module.yaml, versions and the files that
-they name, as in a registry's modules/NAME. It is checked with the rules of the
-registry first, and what can be filled in is: digests, dates, CODEOWNERS. Then
-it is committed through GitHub's API, in a fork where you may not push, and a
-pull request is opened; proposing again updates it. You need no clone.
+they name, as in a registry's modules/NAME. Folders of DIR take the place of the
+registry's, but for published versions, which stay. It is checked with the rules
+of the registry first, and what can be filled in is: digests, dates, CODEOWNERS.
+Then it is committed through GitHub's API, in a fork where you may not push, and
+a pull request is opened; proposing again updates it. You need no clone.
 ` + exitHelp,
 		Example: "  modyard propose my-module --to github.com/acme/modules",
 		Args:    oneArg("the folder of a module"),
@@ -37,7 +40,7 @@ pull request is opened; proposing again updates it. You need no clone.
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&to, "to", "", "the `REGISTRY`: github.com/OWNER/REPO[/FOLDER]")
+	f.StringVar(&to, "to", "", "the `REGISTRY`: github.com/OWNER/REPO[/FOLDER][@BRANCH]")
 	f.StringVar(&title, "title", "", "the title of the pull request (default: what is new)")
 	f.BoolVar(&dry, "dry-run", false, "check, and say what would be proposed")
 	return cmd
@@ -60,8 +63,8 @@ func (a *app) propose(ctx context.Context, dir, to, title string, dry bool) erro
 		return err
 	}
 	return a.proposeChange(ctx, change{
-		to: place, branch: "modyard/" + m.Name, dry: dry,
-		make: a.registryChange(place, title, func(reg string) error { return overlay(filepath.Join(reg, "modules", m.Name), dir) }),
+		to: place, branch: branchOf(m.Name), dry: dry, whole: "modules/" + m.Name,
+		make: a.registryChange(place, title, func(reg string) error { return replaceModule(filepath.Join(reg, "modules", m.Name), dir) }),
 	})
 }
 
@@ -70,13 +73,32 @@ type change struct {
 	to     *place
 	branch string
 	dry    bool
+	// whole is a folder of the registry all of which is proposed, also what git
+	// would ignore. Default: none.
+	whole string
 	// make changes a copy of the repository, root, that is at the commit, checks what
 	// it made, and says what the pull request is to say.
 	make func(ctx context.Context, root, commit string) (title, body string, err error)
 }
 
-// proposeChange makes a change in a copy of a repository's default branch and
-// proposes it.
+// branchOf names the branch of a proposal: two of them never have one name.
+func branchOf(parts ...string) string {
+	name := strings.Join(parts, "-")
+	plain := strings.Map(func(r rune) rune {
+		if r < 128 && (r == '-' || r == '_' || r == '.' || unicode.IsLetter(r) || unicode.IsDigit(r)) {
+			return r
+		}
+		return '-'
+	}, name)
+	plain = strings.Trim(strings.ReplaceAll(strings.TrimSuffix(plain, ".lock"), "..", "--"), ".")
+	if plain != name { // as git's names of branches may not be
+		plain = fmt.Sprintf("%.100s-%x", plain, sha256.Sum256([]byte(name)))[:min(len(plain), 100)+1+8]
+	}
+	return "modyard/" + plain
+}
+
+// proposeChange makes a change in a copy of a repository's branch, the default one
+// if none is named, and proposes it.
 func (a *app) proposeChange(ctx context.Context, ch change) error {
 	p := ch.to
 	if p == nil || p.owner == "" {
@@ -87,17 +109,23 @@ func (a *app) proposeChange(ctx context.Context, ch change) error {
 		return err
 	}
 	repo := github.Repo{Owner: p.owner, Name: p.name}
-	branch, err := c.DefaultBranch(ctx, repo)
-	if err != nil {
-		return err
+	onto := p.ref
+	if onto == "" {
+		if onto, err = c.DefaultBranch(ctx, repo); err != nil {
+			return err
+		}
 	}
 	cache, err := a.remoteCache()
 	if err != nil {
 		return err
 	}
-	w, err := git.Checkout(ctx, "https://"+p.host+"/"+p.owner+"/"+p.name+".git", branch, filepath.Join(cache, "git"), a.offline)
+	from := git.Remote{URL: "https://" + p.host + "/" + p.owner + "/" + p.name + ".git", Token: a.githubToken(ctx, p.host)}
+	w, err := git.Checkout(ctx, from, onto, filepath.Join(cache, "git"), a.offline)
 	if err != nil {
 		return fmt.Errorf("the repository %s: %w", repo, err)
+	}
+	if !w.IsBranch(ctx, onto) {
+		return &hinted{fmt.Sprintf("%s has no branch %q to propose a change of", repo, onto), "name a branch after @, or nothing for the default branch"}
 	}
 	f, err := a.fetcher()
 	if err != nil {
@@ -123,7 +151,11 @@ func (a *app) proposeChange(ctx context.Context, ch change) error {
 			return &hinted{fmt.Sprintf("%q is a link in %s, in whose place nothing is proposed", name, repo), "a registry holds plain files: remove the link first"}
 		}
 	}
-	files, modes, err := changedFiles(ctx, work, w.Commit)
+	whole := ch.whole
+	if whole != "" {
+		whole = path.Join(p.folder, whole)
+	}
+	files, modes, err := changedFiles(ctx, work, w.Commit, whole)
 	if err != nil {
 		return err
 	}
@@ -138,7 +170,7 @@ func (a *app) proposeChange(ctx context.Context, ch change) error {
 		a.say("would open a pull request: %s", title)
 		return nil
 	}
-	done, err := c.Propose(ctx, repo, github.Proposal{Base: w.Commit, Branch: ch.branch, Title: title, Body: body, Files: files, Modes: modes})
+	done, err := c.Propose(ctx, repo, github.Proposal{Onto: onto, Base: w.Commit, Branch: ch.branch, Title: title, Body: body, Files: files, Modes: modes})
 	if err != nil {
 		return err
 	}
@@ -197,12 +229,13 @@ func (r *review) title() string {
 const maxProposed = 64 << 20
 
 // changedFiles reads what differs from a commit, by path; nil for what is gone.
-func changedFiles(ctx context.Context, dir, commit string) (files map[string][]byte, modes map[string]string, err error) {
+// Of the folder whole it has what git ignores, too.
+func changedFiles(ctx context.Context, dir, commit, whole string) (files map[string][]byte, modes map[string]string, err error) {
 	repo, err := git.Open(ctx, dir)
 	if err != nil {
 		return nil, nil, err
 	}
-	names, err := repo.Changed(ctx, commit)
+	names, err := repo.Changed(ctx, commit, whole)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -234,6 +267,35 @@ func changedFiles(ctx context.Context, dir, commit string) (files map[string][]b
 		}
 	}
 	return files, modes, nil
+}
+
+// replaceModule makes a module's folder what another one is. Its published
+// versions stay, and the folders and files in it that the other has nothing of.
+func replaceModule(to, from string) error {
+	err := filepath.WalkDir(to, func(p string, d fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // it is new
+		}
+		rel, rerr := filepath.Rel(to, p)
+		if err := errors.Join(err, rerr); err != nil {
+			return err
+		}
+		folder, _, deep := strings.Cut(filepath.ToSlash(rel), "/")
+		if folder == "versions" || !deep {
+			return nil
+		}
+		if _, err := os.Lstat(filepath.Join(from, folder)); err != nil {
+			return nil //nolint:nilerr // the other has nothing of this folder
+		}
+		if _, err := os.Lstat(filepath.Join(from, rel)); d.IsDir() || err == nil {
+			return nil
+		}
+		return os.Remove(p)
+	})
+	if err != nil {
+		return err
+	}
+	return overlay(to, from)
 }
 
 // overlay copies a folder over another one. What the other has more stays.

@@ -211,7 +211,7 @@ func (a *app) readPlace(ctx context.Context, p *place, location string) (*regist
 		if err != nil {
 			return nil, nil, err
 		}
-		w, err := git.Checkout(ctx, p.url, p.ref, filepath.Join(cache, "git"), a.offline)
+		w, err := git.Checkout(ctx, git.Remote{URL: p.url}, p.ref, filepath.Join(cache, "git"), a.offline)
 		if err != nil {
 			return nil, nil, err
 		}

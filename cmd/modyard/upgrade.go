@@ -154,7 +154,7 @@ func (a *app) proposeUpgrade(ctx context.Context, u upgrading) error {
 	if err != nil {
 		return err
 	}
-	branch := "modyard/upgrade-" + strings.ReplaceAll(strings.TrimSuffix(inside, path.Ext(inside)), "/", "-")
+	branch := branchOf("upgrade", strings.TrimSuffix(inside, path.Ext(inside)))
 	return a.proposeChange(ctx, change{to: to, branch: branch, dry: u.dry, make: func(ctx context.Context, root, _ string) (title, body string, err error) {
 		u.file = filepath.Join(root, filepath.FromSlash(inside))
 		if _, err := os.Stat(u.file); err != nil {

@@ -25,13 +25,21 @@ type Working struct {
 	Commit string // its full hash
 }
 
-// Checkout brings the files of the repository at url at a branch, a tag or a
+// Remote is a repository elsewhere.
+type Remote struct {
+	URL string
+	// Token is handed to the URL's host if it asks for a password. Default:
+	// git's own ways to get one.
+	Token string
+}
+
+// Checkout brings the files of a repository at a branch, a tag or a
 // full commit hash; "" is the default branch. They are kept below cache, with
 // the history of commits, and with older files once they are asked for (a
 // partial clone). Offline asks the host for nothing. Nothing of the repository
 // is executed: there are no hooks.
-func Checkout(ctx context.Context, url, ref, cache string, offline bool) (*Working, error) {
-	sum := sha256.Sum256([]byte(url))
+func Checkout(ctx context.Context, from Remote, ref, cache string, offline bool) (*Working, error) {
+	sum := sha256.Sum256([]byte(from.URL))
 	home := filepath.Join(cache, hex.EncodeToString(sum[:16]))
 	if err := os.MkdirAll(home, 0o700); err != nil {
 		return nil, err
@@ -43,7 +51,12 @@ func Checkout(ctx context.Context, url, ref, cache string, offline bool) (*Worki
 	defer lock.Close()
 	r := &Repo{Root: filepath.Join(home, "git"), partial: true}
 	if !offline {
-		if err := r.update(ctx, url); err != nil {
+		forget, err := r.authorize(from)
+		if err != nil {
+			return nil, err
+		}
+		defer forget()
+		if err := r.update(ctx, from.URL); err != nil {
 			return nil, err
 		}
 	} else if _, err := os.Stat(r.Root); err != nil {
@@ -146,14 +159,25 @@ func (w *Working) Drop(ctx context.Context, dir string) {
 	_, _ = w.Output(ctx, "worktree", "prune")
 }
 
+// IsBranch reports whether a name is that of a branch.
+func (w *Working) IsBranch(ctx context.Context, name string) bool {
+	_, err := w.Repo.Commit(ctx, "refs/remotes/origin/"+name)
+	return err == nil
+}
+
 // Changed lists the files that differ from a commit, also those that git does
-// not know yet and does not ignore.
-func (r *Repo) Changed(ctx context.Context, commit string) ([]string, error) {
-	var out []string
-	for _, args := range [][]string{
+// not know yet and does not ignore. Of the folder whole, which may be "", those
+// that it ignores are listed as well.
+func (r *Repo) Changed(ctx context.Context, commit, whole string) ([]string, error) {
+	asks := [][]string{
 		{"diff", "--name-only", "-z", "--no-renames", "--no-ext-diff", commit},
 		{"ls-files", "-z", "--others", "--exclude-standard"},
-	} {
+	}
+	if whole != "" {
+		asks = append(asks, []string{"ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--", ":(top,literal)" + whole})
+	}
+	var out []string
+	for _, args := range asks {
 		data, err := r.Output(ctx, args...)
 		if err != nil {
 			return nil, err

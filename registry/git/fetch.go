@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"os/exec"
 	"strings"
@@ -55,14 +56,43 @@ func Fetch(ctx context.Context, url, commit, dir string) (*Repo, error) {
 	return r, nil
 }
 
-// Bring fetches a commit and its history, without files, from the repository at
-// url, which need not be one that this was cloned from.
-func (r *Repo) Bring(ctx context.Context, url, commit string) error {
-	_, err := r.Output(ctx, "-c", "core.hooksPath="+os.DevNull, "fetch", "-q", "--no-tags", "--no-write-fetch-head", "--recurse-submodules=no", "--filter=blob:none", "--end-of-options", url, commit)
+// Bring fetches a commit and its history, without files, from a repository, which
+// need not be one that this was cloned from.
+func (r *Repo) Bring(ctx context.Context, from Remote, commit string) error {
+	forget, err := r.authorize(from)
 	if err != nil {
+		return err
+	}
+	defer forget()
+	if _, err := r.Output(ctx, "-c", "core.hooksPath="+os.DevNull, "fetch", "-q", "--no-tags", "--no-write-fetch-head", "--recurse-submodules=no", "--filter=blob:none", "--end-of-options", from.URL, commit); err != nil {
 		return fmt.Errorf("cannot fetch it: %w", err)
 	}
 	return nil
+}
+
+// authorize has git hand the token of a remote to its host, until forget. It is
+// in a file of this user's alone meanwhile: arguments and environments can be
+// seen.
+func (r *Repo) authorize(from Remote) (forget func(), err error) {
+	u, err := url.Parse(from.URL)
+	if from.Token == "" || err != nil || u.Scheme != "https" {
+		return func() {}, nil
+	}
+	f, err := os.CreateTemp("", "modyard-git-")
+	if err != nil {
+		return nil, err
+	}
+	forget = func() {
+		os.Remove(f.Name())
+		r.credentials = ""
+	}
+	_, err = fmt.Fprintf(f, "https://%s@%s\n", url.UserPassword("x-access-token", from.Token), u.Host)
+	if err := errors.Join(err, f.Close()); err != nil {
+		forget()
+		return nil, err
+	}
+	r.credentials = f.Name()
+	return forget, nil
 }
 
 // Prefetch brings objects into what [Fetch] or [Checkout] made, in one request.

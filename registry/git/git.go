@@ -32,7 +32,8 @@ const maxOutput = 256 << 20
 type Repo struct {
 	Root string // the working tree's root, absolute, links resolved
 
-	partial bool // made by Fetch or Checkout: a file may have to be fetched
+	partial     bool   // made by Fetch or Checkout: a file may have to be fetched
+	credentials string // a file of git's credential store that takes the place of the user's helpers
 }
 
 // Open finds the repository that dir is in.
@@ -103,7 +104,12 @@ func (r *Repo) Commit(ctx context.Context, rev string) (string, error) {
 }
 
 func (r *Repo) command(ctx context.Context, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, "git", append([]string{"-c", "http.lowSpeedLimit=1", "-c", "http.lowSpeedTime=60", "-c", "core.quotepath=off", "-c", "core.fsmonitor=false", "-c", "log.showSignature=false", "-c", "log.follow=false"}, args...)...)
+	settings := []string{"-c", "http.lowSpeedLimit=1", "-c", "http.lowSpeedTime=60", "-c", "core.quotepath=off", "-c", "core.fsmonitor=false", "-c", "log.showSignature=false", "-c", "log.follow=false"}
+	if r.credentials != "" {
+		// A helper of the user's would keep what worked.
+		settings = append(settings, "-c", "credential.helper=", "-c", "credential.helper=store --file='"+filepath.ToSlash(r.credentials)+"'")
+	}
+	cmd := exec.CommandContext(ctx, "git", append(settings, args...)...)
 	cmd.Dir = r.Root
 	cmd.Env = append(environ(), "LC_ALL=C", "GIT_OPTIONAL_LOCKS=0", "GIT_TERMINAL_PROMPT=0", protocols)
 	if r.partial {

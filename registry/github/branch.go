@@ -29,7 +29,7 @@ func (c *Client) putFolder(ctx context.Context, repo Repo, branch, folder, messa
 	if err != nil && !IsNotFound(err) {
 		return false, err
 	}
-	p := Proposal{Base: tip, Title: message, Files: map[string][]byte{}}
+	p := Proposal{Base: tip, Files: map[string][]byte{}}
 	var there *Tree
 	if tip != "" {
 		if there, err = c.tree(ctx, repo, tip, ""); err != nil {
@@ -58,7 +58,7 @@ func (c *Client) putFolder(ctx context.Context, repo Repo, branch, folder, messa
 	if len(p.Files) == 0 {
 		return false, nil
 	}
-	commit, err := c.commitFiles(ctx, repo, p)
+	commit, err := c.commitFiles(ctx, repo, p, message)
 	if err != nil {
 		return false, err
 	}

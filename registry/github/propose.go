@@ -1,11 +1,11 @@
 package github
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -16,6 +16,7 @@ import (
 
 // Proposal is a change for a pull request.
 type Proposal struct {
+	Onto   string // the branch that it is for; "" for the default branch
 	Base   string // the commit that the files were changed from; "" for none
 	Branch string // where the change is put; a pull request from it is updated
 	Title  string
@@ -52,16 +53,20 @@ func (c *Client) Propose(ctx context.Context, repo Repo, p Proposal) (*Proposed,
 			return nil, err
 		}
 	}
-	head, base := at.Owner+":"+p.Branch, about.GetDefaultBranch()
+	head, base := at.Owner+":"+p.Branch, cmp.Or(p.Onto, about.GetDefaultBranch())
 	open, err := c.ourPull(ctx, repo, head, base)
 	if err != nil {
 		return nil, err
 	}
-	commit, err := c.commitFiles(ctx, at, p)
+	there, err := c.ourBranch(ctx, at, p.Branch)
 	if err != nil {
 		return nil, err
 	}
-	if err := c.setBranch(ctx, at, p.Branch, commit); err != nil {
+	commit, err := c.commitFiles(ctx, at, p, ours(p.Title, p.Branch))
+	if err != nil {
+		return nil, err
+	}
+	if err := c.setBranch(ctx, at, p.Branch, there, commit); err != nil {
 		return nil, err
 	}
 	out, err := c.putPull(ctx, repo, open, head, base, p)
@@ -115,7 +120,7 @@ func (c *Client) fork(ctx context.Context, repo Repo) (Repo, error) {
 }
 
 // commitFiles puts the files on the base, blob by blob.
-func (c *Client) commitFiles(ctx context.Context, at Repo, p Proposal) (string, error) {
+func (c *Client) commitFiles(ctx context.Context, at Repo, p Proposal, message string) (string, error) {
 	var names []string
 	for name := range p.Files {
 		names = append(names, name)
@@ -161,26 +166,51 @@ func (c *Client) commitFiles(ctx context.Context, at Repo, p Proposal) (string, 
 		if p.Base != "" {
 			parents = append(parents, &github.Commit{SHA: &p.Base})
 		}
-		made, resp, err := c.gh.Git.CreateCommit(ctx, at.Owner, at.Name, &github.Commit{Message: &p.Title, Tree: tree, Parents: parents}, nil)
+		made, resp, err := c.gh.Git.CreateCommit(ctx, at.Owner, at.Name, &github.Commit{Message: &message, Tree: tree, Parents: parents}, nil)
 		commit = made.GetSHA()
 		return resp, err
 	})
 	return commit, err
 }
 
-// setBranch makes a branch, or moves ours.
-func (c *Client) setBranch(ctx context.Context, at Repo, branch, commit string) error {
-	ref := &github.Reference{Ref: new("refs/heads/" + branch), Object: &github.GitObject{SHA: &commit}}
-	what := fmt.Sprintf("cannot write the branch %s of %s", branch, at)
-	err := c.call(ctx, what, func() (*github.Response, error) {
-		_, resp, err := c.gh.Git.CreateRef(ctx, at.Owner, at.Name, ref)
+// trailer ends the message of a commit that a proposal has made.
+const trailer = "Modyard-Proposal: "
+
+// ours is the message of a proposal's commit, by which its branch is known again.
+func ours(title, branch string) string { return title + "\n\n" + trailer + branch + "\n" }
+
+// ourBranch reports whether a branch is there. One whose last commit no proposal
+// has made is a problem: what is on it is not to be replaced.
+func (c *Client) ourBranch(ctx context.Context, at Repo, branch string) (there bool, err error) {
+	var last *github.RepositoryCommit
+	err = c.call(ctx, fmt.Sprintf("cannot read the branch %s of %s", branch, at), func() (resp *github.Response, err error) {
+		last, resp, err = c.gh.Repositories.GetCommit(ctx, at.Owner, at.Name, "heads/"+branch, &github.ListOptions{PerPage: 1})
 		return resp, err
 	})
-	if !answered(err, http.StatusUnprocessableEntity) {
-		return err
+	if IsNotFound(err) {
+		return false, nil
 	}
-	return c.call(ctx, what, func() (*github.Response, error) {
-		_, resp, err := c.gh.Git.UpdateRef(ctx, at.Owner, at.Name, ref, true)
+	if err != nil {
+		return false, err
+	}
+	if !strings.HasSuffix(strings.TrimRight(last.GetCommit().GetMessage(), "\n"), trailer+branch) {
+		return true, &ProblemError{
+			Message: fmt.Sprintf("the branch %s of %s has a commit that no proposal has made: %.12s, by %s", branch, at, last.GetSHA(), last.GetCommit().GetAuthor().GetName()),
+			Hint:    "merge it, or delete the branch",
+		}
+	}
+	return true, nil
+}
+
+// setBranch makes a branch, or moves the one that is there.
+func (c *Client) setBranch(ctx context.Context, at Repo, branch string, there bool, commit string) error {
+	ref := &github.Reference{Ref: new("refs/heads/" + branch), Object: &github.GitObject{SHA: &commit}}
+	return c.call(ctx, fmt.Sprintf("cannot write the branch %s of %s", branch, at), func() (resp *github.Response, err error) {
+		if there {
+			_, resp, err = c.gh.Git.UpdateRef(ctx, at.Owner, at.Name, ref, true)
+		} else {
+			_, resp, err = c.gh.Git.CreateRef(ctx, at.Owner, at.Name, ref)
+		}
 		return resp, err
 	})
 }
@@ -200,7 +230,7 @@ func (c *Client) ourPull(ctx context.Context, repo Repo, head, base string) (*gi
 	if err != nil {
 		return nil, err
 	}
-	if by := open[0].GetUser().GetLogin(); !strings.EqualFold(by, me) {
+	if by := open[0].GetUser().GetLogin(); !strings.EqualFold(by, me) && (me != "" || open[0].GetUser().GetType() != "Bot") {
 		return nil, &ProblemError{
 			Message: fmt.Sprintf("%s#%d, by %s, proposes it already, from the branch %s", repo, open[0].GetNumber(), by, head),
 			Hint:    "commit to that branch, or close it first",
