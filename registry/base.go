@@ -175,6 +175,37 @@ func (b *base) touched(module string) bool {
 	return false
 }
 
+// maxIgnored bounds how many files are named that git ignores.
+const maxIgnored = 10
+
+// ignored lists the files of a folder's tree that git ignores, and does not have
+// all the same; a few, if there are many.
+func (b *base) ignored(ctx context.Context, folder string, t *snapshot.Tree) ([]string, error) {
+	if b.repo == nil {
+		return nil, nil
+	}
+	at := path.Join(b.prefix, folder)
+	below := at + "/"
+	if at == "." {
+		at, below = "", ""
+	}
+	out, err := b.repo.Output(ctx, "ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--full-name", "--", ":(top,literal)"+at)
+	if err != nil {
+		return nil, err
+	}
+	files := map[string]bool{}
+	for _, name := range t.Files() {
+		files[name] = true
+	}
+	var list []string
+	for p := range strings.SplitSeq(string(out), "\x00") {
+		if name, ok := strings.CutPrefix(p, below); ok && files[name] && len(list) < maxIgnored {
+			list = append(list, name)
+		}
+	}
+	return list, nil
+}
+
 // tree finds the folder of a version in the commit that added it.
 func (b *base) tree(ctx context.Context, versionFile, folder string) (*snapshot.Tree, string, error) {
 	if b.repo == nil {

@@ -32,6 +32,9 @@ type CheckOptions struct {
 	Deep bool
 	// Fix fills in what can be computed.
 	Fix bool
+	// Ignored says that what git ignores will be committed all the same. Default:
+	// it will be missing, which is a problem for a source that has it.
+	Ignored bool
 	// Now is the time that nothing may have been created after. Default: the clock.
 	Now time.Time
 	// Display begins the names of files in diagnostics. Default: the folder.
@@ -509,6 +512,15 @@ func (c *moduleCheck) source(ctx context.Context, v *Version, m *schema.ModuleVe
 			c.diags.Add(m.File, s.Folder.Pos, schema.RuleSnapshot, "", "the folder %q cannot be read: %v", s.Folder.Value, err)
 		}
 		return nil
+	}
+	if !old && !c.opt.Ignored {
+		ignored, err := c.base.ignored(ctx, folder, tree)
+		if err != nil {
+			return err
+		}
+		for _, name := range ignored {
+			c.diags.Add(m.File, s.Folder.Pos, schema.RuleSnapshot, "git add --force "+path.Join(c.base.prefix, folder, name)+", or keep it out of the folder", "%q in the folder %q is ignored by git: it would be missing where the version is checked and run", name, s.Folder.Value)
+		}
 	}
 	digest, err := tree.Digest(ctx)
 	if err != nil {

@@ -493,6 +493,40 @@ func TestCheckErrors(t *testing.T) {
 	}
 }
 
+// TestCheckIgnored: a file that git ignores would be missing for everybody else.
+func TestCheckIgnored(t *testing.T) {
+	for _, prefix := range []string{"", "reg"} {
+		root, dir := newRegistry(t, prefix)
+		put(t, root, ".gitignore", "*.bin\nout/\n")
+		put(t, dir, "modules/a/src/kept.bin", "x")
+		runGit(t, dir, "add", "--force", "modules/a/src/kept.bin")
+		put(t, dir, "modules/a/src/model.bin", "x")
+		put(t, dir, "modules/a/src/out/deep", "x")
+		put(t, dir, "modules/a/src/__pycache__/main.pyc", "x")
+		put(t, dir, "modules/a/versions/1.0.1.yaml", version("a", "1.0.1", "2026-01-02T00:00:00Z", ""))
+		res := check(t, dir, registry.CheckOptions{Fix: true})
+		var got []string
+		for _, d := range res.Diagnostics {
+			got = append(got, d.Message+"; "+d.Hint)
+		}
+		at := strings.TrimPrefix(prefix+"/", "/")
+		want := []string{
+			`"model.bin" in the folder "../src" is ignored by git: it would be missing where the version is checked and run; git add --force ` + at + `modules/a/src/model.bin, or keep it out of the folder`,
+			`"out/deep" in the folder "../src" is ignored by git: it would be missing where the version is checked and run; git add --force ` + at + `modules/a/src/out/deep, or keep it out of the folder`,
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%q: %q", prefix, got)
+		}
+		if res := check(t, dir, registry.CheckOptions{Ignored: true}); len(res.Diagnostics) > 0 {
+			t.Errorf("%v", res.Diagnostics)
+		}
+		commit(t, root, "1.0.1, without them")
+		if res := check(t, dir, registry.CheckOptions{}); len(res.Diagnostics) > 0 {
+			t.Errorf("a published version: %v", res.Diagnostics)
+		}
+	}
+}
+
 // all reads every file below dir but those of git.
 func all(t *testing.T, dir string) map[string]string {
 	t.Helper()

@@ -198,7 +198,7 @@ func (a *app) registryChange(to *place, title string, do func(reg string) error)
 		if err != nil {
 			return "", "", err
 		}
-		_, r, err := a.reviewed(ctx, reg, registry.CheckOptions{Base: commit, Fix: true, Fetcher: f, Display: "."})
+		_, r, err := a.reviewed(ctx, reg, registry.CheckOptions{Base: commit, Fix: true, Ignored: true, Fetcher: f, Display: "."})
 		if err != nil {
 			return "", "", err
 		}
