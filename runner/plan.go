@@ -88,8 +88,7 @@ type Plan struct {
 	Outputs []PlanOutput
 	// Warnings do not keep it from running.
 	Warnings schema.Diagnostics
-	// Modules are the modules of the pipeline's own steps, by step; Nested
-	// are the same for those that are pipelines.
+	// Modules are the modules of the pipeline's own steps, by step.
 	Modules map[string]*Module
 }
 
@@ -99,7 +98,8 @@ type ModuleStep struct {
 	// Name is the step's name; a step of a nested pipeline has those of the
 	// steps around it before it: outer/inner.
 	Name   string
-	Module *Module // nil for a script step
+	Module *Module   // nil for a script step
+	Within []*Module // the modules around it that are pipelines, the outermost first
 	schema.Interface
 	Run      *schema.Run
 	Snapshot *Snapshot

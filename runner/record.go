@@ -39,6 +39,7 @@ type Record struct {
 type StepRecord struct {
 	Name     string         `json:"name"`
 	Module   string         `json:"module,omitempty"` // with its exact version
+	Within   []string       `json:"within,omitempty"` // the modules around it that are pipelines, the outermost first
 	State    State          `json:"state"`
 	Key      schema.Digest  `json:"key,omitempty"`
 	Seconds  float64        `json:"seconds,omitempty"`

@@ -145,7 +145,7 @@ func (p *Plan) prepare(opt Options) (*execution, func(), error) {
 	}
 	diags := e.choose()
 	for _, s := range p.Steps {
-		e.rec.Steps = append(e.rec.Steps, &StepRecord{Name: s.Name, Module: moduleRef(s), State: Waiting})
+		e.rec.Steps = append(e.rec.Steps, &StepRecord{Name: s.Name, Module: moduleRef(s), Within: refs(s.Within), State: Waiting})
 		diags = append(diags, e.ready(s)...)
 	}
 	if err := diags.Err(); err != nil {
@@ -169,6 +169,14 @@ func moduleRef(s *ModuleStep) string {
 		return ""
 	}
 	return s.Module.Ref
+}
+
+func refs(list []*Module) []string {
+	var out []string
+	for _, m := range list {
+		out = append(out, m.Ref)
+	}
+	return out
 }
 
 // begin opens the record.
@@ -387,7 +395,7 @@ func (e *execution) hasFailed() bool {
 func (e *execution) end(i int, r StepRecord, ev *Event) {
 	e.mu.Lock()
 	rec := e.rec.Steps[i]
-	r.Name, r.Module = rec.Name, rec.Module
+	r.Name, r.Module, r.Within = rec.Name, rec.Module, rec.Within
 	if r.Log == "" {
 		r.Log = rec.Log
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/modyard/modyard/registry/snapshot"
@@ -248,6 +249,10 @@ func (p *planner) newStep(s *scope, n *node, run *schema.Run, file string) *Modu
 		Name: s.prefix + n.name, Run: run, Interface: n.iface,
 		Timeout: run.Timeout, Resources: run.Resources, file: file, pos: n.pos, index: len(p.plan.Steps),
 	}
+	for o := s; o.within != nil; o = o.parent {
+		st.Within = append(st.Within, o.within)
+	}
+	slices.Reverse(st.Within)
 	p.override(s, n.def, st)
 	p.plan.Steps = append(p.plan.Steps, st)
 	return st

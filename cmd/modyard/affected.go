@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -15,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/modyard/modyard/registry"
+	"github.com/modyard/modyard/runner"
 	"github.com/modyard/modyard/runner/store"
 	"github.com/modyard/modyard/schema"
 )
@@ -27,14 +27,16 @@ type use struct {
 	Ref    schema.ModuleRef `json:"-"`
 	Picks  string           `json:"picks,omitempty"`  // the version that it gets
 	Locked string           `json:"locked,omitempty"` // the one in the pipeline's lock
+	Within string           `json:"within,omitempty"` // the version that has it, if the step's module is a pipeline
 	Breaks string           `json:"breaks,omitempty"` // why the pipeline does not fit it
 }
 
 // maxPipelines bounds how many files are read for uses.
 const maxPipelines = 10_000
 
-// uses finds the steps below a folder that have a module of the registry:
-// those of pipelines, read from files, not of modules, whose steps are pinned.
+// uses finds the steps below a folder that have a module of the registry, or any
+// if that is "": those of pipelines, read from files, not of modules, whose steps
+// are pinned.
 func (a *app) uses(ctx context.Context, root string, reg *registry.Registry, module string) ([]use, error) {
 	list, ok := a.pipelines[root]
 	if !ok {
@@ -98,7 +100,7 @@ func (a *app) usesOf(p *schema.Pipeline, file string, reg *registry.Registry, mo
 	var out []use
 	for _, s := range p.Steps {
 		ref, err := schema.ParseModuleRef(s.Value.Module.Value)
-		if err != nil || ref.Name != module || ref.Image != "" {
+		if err != nil || module != "" && ref.Name != module || ref.Image != "" {
 			continue
 		}
 		location, ok := p.Registries.Get(ref.Registry)
@@ -115,19 +117,25 @@ func (a *app) usesOf(p *schema.Pipeline, file string, reg *registry.Registry, mo
 	return out
 }
 
-// isRegistry reports whether a location means this registry: its folder, or
-// the repository that it says it is.
+// isRegistry reports whether a location means this registry: its folder, the
+// repository that it says it is, or the one that it was read from.
 func (a *app) isRegistry(location, dir string, reg *registry.Registry) bool {
-	if p, err := a.parsePlace(location); err != nil || p != nil {
-		if p == nil || reg.Source == "" {
-			return false
-		}
-		at := cmp.Or(p.url, "https://"+p.host+"/"+p.owner+"/"+p.name)
-		return strings.EqualFold(strings.TrimSuffix(at, ".git"), strings.TrimSuffix(strings.TrimSuffix(reg.Source, "/"), ".git"))
+	p, err := a.parsePlace(location)
+	if err != nil {
+		return false
 	}
-	x, errX := os.Stat(folderAt(location, dir))
-	y, errY := os.Stat(reg.Dir)
-	return errX == nil && errY == nil && os.SameFile(x, y)
+	if p == nil {
+		x, errX := os.Stat(folderAt(location, dir))
+		y, errY := os.Stat(reg.Dir)
+		return errX == nil && errY == nil && os.SameFile(x, y)
+	}
+	address := func(s string) string {
+		return strings.ToLower(strings.TrimSuffix(strings.TrimSuffix(s, "/"), ".git"))
+	}
+	at := address(p.address())
+	return reg.Source != "" && address(reg.Source) == at || slices.ContainsFunc(a.placesOf(reg), func(from *place) bool {
+		return address(from.address()) == at && from.folder == p.folder
+	})
 }
 
 // affected lists the pipelines in a registry's folder that get another version of
@@ -185,9 +193,10 @@ func (a *app) affectedCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "affected MODULE@VERSION",
 		Short: "Find what has used a version: pipelines, locks, runs, stored results",
-		Long: `Find what has used a version, for the day that it turns out bad: the pipelines
-below this folder that pick it or have it in their lock, the runs recorded here,
-and the results in the store that its files made.
+		Long: `Find what has used a version, for the day that it turns out bad: the modules of a
+registry on this disk that are pipelines and have it, the pipelines below this
+folder that pick it, or such a module, or have it in their lock, the runs recorded
+here, and the results in the store that its files made.
 ` + exitHelp,
 		Args: oneArg("a version of a module"),
 		RunE: func(cmd *cobra.Command, args []string) error { return a.affectedBy(cmd.Context(), &f, args[0], asJSON) },
@@ -201,6 +210,7 @@ and the results in the store that its files made.
 // usedBy is what has used a version.
 type usedBy struct {
 	Version   string          `json:"version"`
+	Modules   []string        `json:"modules"` // versions that are pipelines and have it
 	Pipelines []use           `json:"pipelines"`
 	Runs      []string        `json:"runs"`
 	Results   []schema.Digest `json:"results"` // keys
@@ -215,21 +225,33 @@ func (a *app) affectedBy(ctx context.Context, f *registryFlag, arg string, asJSO
 	if err != nil {
 		return err
 	}
-	out := usedBy{Version: picked.Module() + "@" + picked.String(), Pipelines: []use{}, Runs: []string{}, Results: []schema.Digest{}}
-	list, err := a.uses(ctx, ".", reg, picked.Module())
-	if err != nil {
-		return err
+	out := usedBy{Version: picked.Module() + "@" + picked.String(), Modules: []string{}, Pipelines: []use{}, Runs: []string{}, Results: []schema.Digest{}}
+	h := holders{reg: reg, version: out.Version, known: map[string]bool{}}
+	if reg.Dir != "" { // one elsewhere is not read whole
+		if out.Modules, err = h.all(ctx); err != nil {
+			return err
+		}
 	}
-	mod, _, err := reg.Module(picked.Module())
+	list, err := a.uses(ctx, ".", reg, "")
 	if err != nil {
 		return err
 	}
 	for _, u := range list {
+		mod, _, err := reg.Module(u.Ref.Name)
+		if err != nil {
+			continue // the pipeline has a problem of its own
+		}
 		if now, err := mod.Pick(u.Ref.Selector, registry.PickOptions{AllowDisabled: true}); err == nil {
 			u.Picks = now.String()
 		}
-		if u.Picks == picked.String() || u.Locked == picked.String() {
-			out.Pipelines = append(out.Pipelines, u)
+		for _, number := range []string{u.Locked, u.Picks} {
+			if one := u.Ref.Name + "@" + number; number != "" && h.has(one, 0) {
+				if one != out.Version {
+					u.Within = one
+				}
+				out.Pipelines = append(out.Pipelines, u)
+				break
+			}
 		}
 	}
 	if out.Runs, err = runsWith(out.Version); err != nil {
@@ -243,10 +265,16 @@ func (a *app) affectedBy(ctx context.Context, f *registryFlag, arg string, asJSO
 	if asJSON {
 		return a.json(out)
 	}
+	for _, one := range out.Modules {
+		fmt.Fprintf(a.out, "module    %s\n", one)
+	}
 	for _, u := range out.Pipelines {
 		how := "picks it"
-		if u.Locked == picked.String() {
+		if number := cmpOr(strings.TrimPrefix(u.Within, u.Ref.Name+"@"), picked.String()); u.Locked == number {
 			how = "has it in its lock"
+		}
+		if u.Within != "" {
+			how += ", in " + u.Within
 		}
 		fmt.Fprintf(a.out, "pipeline  %s, step %q: %s %s\n", u.File, u.Step, u.Module, how)
 	}
@@ -256,8 +284,61 @@ func (a *app) affectedBy(ctx context.Context, f *registryFlag, arg string, asJSO
 	for _, k := range out.Results {
 		fmt.Fprintf(a.out, "result    %s\n", k)
 	}
-	a.say("%s: %s, %s, %s", out.Version, count(len(out.Pipelines), "step"), count(len(out.Runs), "run"), count(len(out.Results), "stored result"))
+	a.say("%s: %s, %s, %s, %s", out.Version, count(len(out.Modules), "module"), count(len(out.Pipelines), "step"), count(len(out.Runs), "run"), count(len(out.Results), "stored result"))
 	return nil
+}
+
+// holders finds the versions of a registry that are pipelines and have a version.
+type holders struct {
+	reg     *registry.Registry
+	version string          // NAME@VERSION
+	known   map[string]bool // the same
+}
+
+// has reports whether a version is the one, or has it in it. Steps of a module
+// name exact versions of its own registry.
+func (h *holders) has(one string, depth int) bool {
+	const deepest = 64
+	if one == h.version || depth > deepest {
+		return one == h.version
+	}
+	has, known := h.known[one]
+	if known {
+		return has
+	}
+	name, number, _ := strings.Cut(one, "@")
+	if m, _, err := h.reg.Module(name); err == nil {
+		if v, ok := m.Version(number); ok {
+			if manifest, _, err := v.Manifest(); err == nil && manifest != nil {
+				has = slices.ContainsFunc(manifest.Steps, func(e schema.Entry[schema.Step]) bool {
+					ref, err := schema.ParseModuleRef(e.Value.Module.Value)
+					return err == nil && ref.Registry == "" && h.has(ref.Name+"@"+ref.Selector, depth+1)
+				})
+			}
+		}
+	}
+	h.known[one] = has
+	return has
+}
+
+// all lists them.
+func (h *holders) all(ctx context.Context) ([]string, error) {
+	out := []string{}
+	for _, name := range h.reg.Names() {
+		m, _, err := h.reg.Module(name)
+		if err != nil {
+			return nil, err
+		}
+		for _, v := range m.Versions {
+			if ctx.Err() != nil {
+				return nil, context.Cause(ctx)
+			}
+			if one := name + "@" + v.String(); one != h.version && h.has(one, 0) {
+				out = append(out, one)
+			}
+		}
+	}
+	return out, nil
 }
 
 // runsWith lists the runs recorded here that had a version.
@@ -272,11 +353,9 @@ func runsWith(version string) ([]string, error) {
 		if err != nil {
 			continue // another run may have removed it, or it is damaged
 		}
-		for _, s := range r.Steps {
-			if s.Module == version || strings.HasSuffix(s.Module, "/"+version) {
-				out = append(out, id)
-				break
-			}
+		is := func(ref string) bool { return ref == version || strings.HasSuffix(ref, "/"+version) }
+		if slices.ContainsFunc(r.Steps, func(s *runner.StepRecord) bool { return is(s.Module) || slices.ContainsFunc(s.Within, is) }) {
+			out = append(out, id)
 		}
 	}
 	return out, nil

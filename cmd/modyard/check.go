@@ -166,23 +166,10 @@ func (a *app) reviewed(ctx context.Context, dir string, opt registry.CheckOption
 // wire plans a module as if everything that it needs were given, and tells what
 // its steps need.
 func (a *app) wire(ctx context.Context, reg *registry.Registry, m *schema.ModuleVersion) (schema.Diagnostics, []registry.Needs, error) {
-	ref := schema.ModuleRef{Registry: reg.Name, Name: m.Module.Value, Selector: m.Version.Value}
-	p := onePipeline(ref, m)
-	opt := runner.PlanOptions{Inputs: map[string]string{}}
-	for _, in := range m.Inputs {
-		opt.Inputs[in.Name] = os.DevNull
-	}
-	// Required params are given by type alone; the others stay unset.
-	p.Params = nil
-	p.Steps[0].Value.Params = nil
-	for _, e := range m.Params {
-		if e.Value.Required() {
-			p.Steps[0].Value.Params = append(p.Steps[0].Value.Params, schema.Entry[schema.Arg]{Name: e.Name, Value: schema.Arg{Value: e.Value.Sample()}})
-		}
-	}
+	p := onePipeline(schema.ModuleRef{Registry: reg.Name, Name: m.Module.Value, Selector: m.Version.Value}, m)
 	r := a.resolver(map[string]*registry.Registry{reg.Name: reg})
 	r.set.AllowDisabled = true
-	plan, diags, err := runner.NewPlan(ctx, p, r, opt)
+	plan, diags, err := runner.NewPlan(ctx, p, r, runner.PlanOptions{Unbound: true})
 	// What has no file is of the pipeline that was made up here.
 	var out schema.Diagnostics
 	for _, d := range diags {

@@ -113,6 +113,9 @@ func TestRemoteRegistry(t *testing.T) {
 	if out := w.run(t, w.dir, "modyard", "outdated", "pipeline.yaml"); !strings.Contains(out, "1.0.0  active  1.1.0  1.1.0") {
 		t.Errorf("outdated: %s", out)
 	}
+	if out := w.run(t, w.dir, "modyard", "affected", "word-count@1.0.0", "--registry", at); !strings.Contains(out, `pipeline.yaml, step "count": acme/word-count@^1 has it in its lock`) {
+		t.Errorf("affected: %s", out)
+	}
 	w.run(t, w.dir, "modyard", "upgrade", "pipeline.yaml")
 	if out := w.run(t, w.dir, "modyard", "run", "pipeline.yaml"); !strings.Contains(out, "total  3") {
 		t.Errorf("after the upgrade: %s", out)

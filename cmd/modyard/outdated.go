@@ -16,12 +16,13 @@ import (
 type standing struct {
 	Step    string            `json:"step"`
 	Module  string            `json:"module"` // as the step names it
-	Used    string            `json:"used"`
+	Used    string            `json:"used"`   // "" if nothing fits, and there is no lock
 	State   schema.State      `json:"state"`
 	Reason  string            `json:"reason,omitempty"`
-	Fits    string            `json:"fits"`   // the version that the step would pick without a lock
-	Latest  string            `json:"latest"` // the highest stable one
-	Needs   registry.Bump     `json:"needs"`  // the least bump from used to latest
+	Fits    string            `json:"fits"`              // the version that the step would pick without a lock
+	Latest  string            `json:"latest"`            // the highest stable one, or the one in use if that is higher
+	Problem string            `json:"problem,omitempty"` // why nothing fits
+	Needs   registry.Bump     `json:"needs"`             // the least bump from used to latest
 	Changes []registry.Change `json:"changes"`
 
 	ref                schema.ModuleRef
@@ -29,7 +30,7 @@ type standing struct {
 }
 
 func (s standing) outdated() bool {
-	return s.State != schema.Active || s.Fits != s.Used || s.Latest != s.Used
+	return s.Problem != "" || s.State != schema.Active || s.Fits != s.Used || s.Latest != s.Used
 }
 
 func (a *app) outdatedCmd() *cobra.Command {
@@ -49,9 +50,14 @@ that fits what the step asks for, the latest, and what would change.
 			}
 			list = slices.DeleteFunc(list, func(s standing) bool { return !s.outdated() })
 			if asJSON {
-				return a.json(append([]standing{}, list...))
+				err = a.json(append([]standing{}, list...))
+			} else {
+				err = a.printStandings(list)
 			}
-			return a.printStandings(list)
+			if err == nil && slices.ContainsFunc(list, func(s standing) bool { return s.Problem != "" }) {
+				return exitCode(exitProblems)
+			}
+			return err
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "write JSON")
@@ -71,55 +77,72 @@ func (a *app) standings(ctx context.Context, file string) ([]standing, error) {
 		if err != nil || ref.Image != "" || ref.Selector == registry.Work {
 			continue
 		}
-		if re, ok := p.resolver.missing[ref.Registry]; ok {
-			return nil, re
-		}
+		s := standing{Step: e.Name, Module: ref.String(), Changes: []registry.Change{}, ref: ref}
 		reg, ok := p.resolver.set.Registries[ref.Registry]
-		if !ok {
-			continue
+		if ok {
+			err = s.fill(reg, p.lock)
+		} else if err = p.resolver.noRegistry(ref); p.resolver.missing[ref.Registry] != nil {
+			err = p.resolver.missing[ref.Registry]
 		}
-		s, err := standingOf(reg, ref, e.Name, p.lock)
 		if err != nil {
-			return nil, fmt.Errorf("step %q: %w", e.Name, err)
+			code, hint := classify(err)
+			if code != exitProblems {
+				return nil, fmt.Errorf("step %q: %w", e.Name, err)
+			}
+			if s.Problem = err.Error(); hint != "" {
+				s.Problem += " (" + hint + ")"
+			}
 		}
 		out = append(out, s)
 	}
-	rank := map[schema.State]int{schema.Disabled: 0, schema.Deprecated: 1, schema.Active: 2}
+	rank := map[schema.State]int{"": 0, schema.Disabled: 1, schema.Deprecated: 2, schema.Active: 3}
 	slices.SortStableFunc(out, func(x, y standing) int { return cmp.Compare(rank[x.State], rank[y.State]) })
 	return out, nil
 }
 
-func standingOf(reg *registry.Registry, ref schema.ModuleRef, step string, lock *schema.Lock) (standing, error) {
-	s := standing{Step: step, Module: ref.String(), ref: ref, Changes: []registry.Change{}}
-	m, _, err := reg.Module(ref.Name)
+// fill compares with what the registry has. The error says why nothing fits; what
+// is known all the same is there.
+func (s *standing) fill(reg *registry.Registry, lock *schema.Lock) error {
+	m, _, err := reg.Module(s.ref.Name)
 	if err != nil {
-		return s, err
+		return err
 	}
-	fits, err := m.Pick(ref.Selector, registry.PickOptions{AllowDisabled: true})
-	if err != nil {
-		return s, err
-	}
-	used := fits.Version
+	fits, noFit := m.Pick(s.ref.Selector, registry.PickOptions{AllowDisabled: true})
+	s.used, s.fits = fits.Version, fits.Version
 	if lock != nil {
-		if l, ok := lock.Steps.Get(step); ok && l.Module.Value == ref.String() {
+		if l, ok := lock.Steps.Get(s.Step); ok && l.Module.Value == s.Module {
 			if v, ok := m.Version(l.Version); ok {
-				used = v
+				s.used = v
 			}
 		}
 	}
-	s.used, s.fits, s.latest = used, fits.Version, used
-	s.Used, s.Fits, s.State, s.Reason = used.String(), fits.String(), cmp.Or(used.State, m.State, schema.Active), cmp.Or(used.Reason, m.Reason)
-	if latest, err := m.Pick(registry.Latest, registry.PickOptions{AllowDisabled: true}); err == nil { // else all are disabled, or pre-releases
+	s.latest = s.used
+	latest, err := m.Pick(registry.Latest, registry.PickOptions{AllowDisabled: true})
+	// Else all are disabled, or pre-releases; and nobody goes down from one.
+	if err == nil && (s.used == nil || s.used.State == schema.Disabled || !latest.Number.LessThan(s.used.Number)) {
 		s.latest = latest.Version
 	}
-	s.Latest = s.latest.String()
+	number := func(v *registry.Version) string {
+		if v == nil {
+			return ""
+		}
+		return v.String()
+	}
+	s.Used, s.Fits, s.Latest = number(s.used), number(s.fits), number(s.latest)
+	if s.used == nil {
+		return noFit
+	}
+	s.State, s.Reason = cmp.Or(s.used.State, m.State, schema.Active), cmp.Or(s.used.Reason, m.Reason)
 	d, err := s.since(s.latest)
 	s.Changes, s.Needs = append(s.Changes, d.Changes...), d.Bump()
-	return s, err
+	return cmp.Or(noFit, err)
 }
 
 // since is what changes in the interface from the version in use to another.
 func (s *standing) since(v *registry.Version) (registry.Difference, error) {
+	if s.used == nil {
+		return registry.Difference{}, nil
+	}
 	before, _, err := s.used.Manifest()
 	if err != nil {
 		return registry.Difference{}, err
@@ -140,15 +163,18 @@ func (a *app) printStandings(list []standing) error {
 	t.row("STEP", "MODULE", "USED", "STATE", "FITS", "LATEST", "NEEDS")
 	for _, s := range list {
 		needs := ""
-		if s.Latest != s.Used {
+		if s.Latest != s.Used && s.Used != "" {
 			needs = s.Needs.String()
 		}
-		t.row(s.Step, s.Module, s.Used, string(s.State), s.Fits, s.Latest, needs)
+		t.row(s.Step, s.Module, cmpOr(s.Used, "-"), cmpOr(string(s.State), "-"), cmpOr(s.Fits, "-"), cmpOr(s.Latest, "-"), needs)
 	}
 	if err := t.flush(); err != nil {
 		return err
 	}
 	for _, s := range list {
+		if s.Problem != "" {
+			a.say("%s: %s", s.Step, s.Problem)
+		}
 		if s.Reason != "" {
 			a.say("%s: %s is %s: %s", s.Step, s.Used, s.State, s.Reason)
 		}

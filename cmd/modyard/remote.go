@@ -54,6 +54,24 @@ func (a *app) parsePlace(location string) (*place, error) {
 	return &place{host: elem[0], owner: elem[1], name: strings.TrimSuffix(elem[2], ".git"), folder: strings.Join(elem[3:], "/"), ref: ref}, nil
 }
 
+// address is that of the repository.
+func (p *place) address() string {
+	return cmpOr(p.url, "https://"+p.host+"/"+p.owner+"/"+p.name)
+}
+
+// placesOf are where a remote registry was opened.
+func (a *app) placesOf(reg *registry.Registry) []*place {
+	a.opening.Lock()
+	defer a.opening.Unlock()
+	var out []*place
+	for _, o := range a.places {
+		if o.reg == reg {
+			out = append(out, o.place)
+		}
+	}
+	return out
+}
+
 // originOf finds the repository on GitHub that a clone came from.
 func (a *app) originOf(ctx context.Context, repo *git.Repo) (*place, error) {
 	out, _ := repo.Output(ctx, "config", "--get", "remote.origin.url") // not get-url, which rewrites
@@ -166,6 +184,7 @@ func (c *checkout) Added(ctx context.Context, file string) (string, error) {
 
 // opened is a remote registry that was opened.
 type opened struct {
+	place *place
 	reg   *registry.Registry
 	diags schema.Diagnostics
 }
@@ -183,7 +202,7 @@ func (a *app) openPlace(ctx context.Context, p *place, location string) (*regist
 		if a.places == nil {
 			a.places = map[string]opened{}
 		}
-		a.places[key] = opened{reg, diags}
+		a.places[key] = opened{p, reg, diags}
 	}
 	if ctx.Err() != nil {
 		return nil, nil, context.Cause(ctx)

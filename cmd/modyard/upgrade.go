@@ -100,6 +100,9 @@ func (a *app) newer(ctx context.Context, u upgrading) (moves []move, text []byte
 		if len(u.steps) > 0 && !slices.Contains(u.steps, s.Step) {
 			continue
 		}
+		if s.Problem != "" && (!u.latest || s.Latest == "") {
+			return nil, nil, &hinted{fmt.Sprintf("step %q: %s", s.Step, s.Problem), "modyard outdated lists all steps; --latest takes what is there"}
+		}
 		if u.latest && s.Fits != s.Latest {
 			ref := s.ref
 			ref.Selector = newSelector(ref.Selector, s.Latest)
