@@ -178,7 +178,7 @@ func (a *app) tellPull(ctx context.Context, e *event, number int, r *review) err
 	where, err := c.Comment(ctx, repo, number, marker, text)
 	switch {
 	case errors.Is(err, github.ErrReadOnly), errors.Is(err, github.ErrOffline):
-		a.say("note: no comment, since the token may not write (permissions: {pull-requests: write}); the job's summary has the report")
+		a.say("note: no comment, the job's summary has the report: %v (permissions: {pull-requests: write})", err)
 		return nil
 	case err != nil:
 		return err

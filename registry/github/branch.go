@@ -7,8 +7,6 @@ import (
 	"slices"
 
 	"github.com/google/go-github/v60/github"
-
-	"github.com/modyard/modyard/registry/git"
 )
 
 // PutFolder makes a folder of a branch hold these files and no others, in one
@@ -73,14 +71,17 @@ func (c *Client) putFolder(ctx context.Context, repo Repo, branch, folder, messa
 	})
 }
 
+// maxNames bounds the files and folders that one on a branch may have.
+const maxNames = 1 << 20
+
 // names lists the files below a folder, from the root.
 func (t *Tree) names(n *node, folder string) ([]string, error) {
-	var list []git.TreeEntry
-	if err := t.walk(n, folder, &list); err != nil {
+	w := walk{t: t, left: maxNames}
+	if err := w.folder(n, folder, 0); err != nil {
 		return nil, err
 	}
 	var out []string
-	for _, e := range list {
+	for _, e := range w.files {
 		out = append(out, e.Path)
 	}
 	slices.Sort(out)

@@ -174,7 +174,8 @@ func (c *Client) call(ctx context.Context, what string, f func() (*github.Respon
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		wait, limited := limit(err)
+		over, limited := limitOf(err)
+		wait := over.wait()
 		if !limited {
 			if try == tries || !broken(resp, err) {
 				return c.explain(what, resp, err)
@@ -195,25 +196,54 @@ func (c *Client) call(ctx context.Context, what string, f func() (*github.Respon
 	}
 }
 
-// limit is how long to wait for a limit of requests to pass.
-func limit(err error) (time.Duration, bool) {
+// limit is one of requests that is used up.
+type limit struct {
+	until time.Time
+	hour  int // how many an hour are allowed; 0 for the secondary limit, of too many at a time
+}
+
+func (l limit) wait() time.Duration { return max(0, time.Until(l.until)) + 100*time.Millisecond }
+
+func (l limit) String() string {
+	until := l.until.Local().Format("15:04")
+	if l.hour > 0 {
+		return fmt.Sprintf("the limit of %d requests an hour is used up until %s", l.hour, until)
+	}
+	return "there were too many requests in a short time; GitHub asks to wait until " + until
+}
+
+// limitOf tells from an answer whether a limit is used up, as GitHub's
+// documentation of its REST API says: a secondary one answers 403 or 429 with
+// Retry-After, the other with nothing remaining; else to wait a minute is enough.
+func limitOf(err error) (limit, bool) {
+	minute := limit{until: time.Now().Add(time.Minute)}
+	if r, ok := errors.AsType[*github.RateLimitError](err); ok {
+		return limit{r.Rate.Reset.Time, r.Rate.Limit}, true
+	}
 	if a, ok := errors.AsType[*github.AbuseRateLimitError](err); ok {
 		if a.RetryAfter != nil {
-			return *a.RetryAfter, true
+			return limit{until: time.Now().Add(*a.RetryAfter)}, true
 		}
-		return time.Minute, true // as GitHub's documentation says
-	}
-	if r, ok := errors.AsType[*github.RateLimitError](err); ok {
-		return max(0, time.Until(r.Rate.Reset.Time)) + time.Second, true
+		return minute, true
 	}
 	e, ok := errors.AsType[*github.ErrorResponse](err)
 	if !ok || e.Response.StatusCode != http.StatusTooManyRequests && e.Response.StatusCode != http.StatusForbidden {
-		return 0, false
+		return limit{}, false
 	}
-	if s, err := strconv.Atoi(e.Response.Header.Get("Retry-After")); err == nil && s >= 0 {
-		return time.Duration(s) * time.Second, true
+	number := func(name string) (int64, bool) {
+		n, err := strconv.ParseInt(e.Response.Header.Get(name), 10, 64)
+		return n, err == nil && n >= 0
 	}
-	return time.Minute, e.Response.StatusCode == http.StatusTooManyRequests
+	const longest = 1 << 31 // seconds
+	if s, ok := number("Retry-After"); ok {
+		return limit{until: time.Now().Add(time.Duration(min(s, longest)) * time.Second)}, true
+	}
+	if left, ok := number("X-RateLimit-Remaining"); ok && left == 0 {
+		reset, _ := number("X-RateLimit-Reset")
+		hour, _ := number("X-RateLimit-Limit")
+		return limit{time.Unix(reset, 0), int(hour)}, true
+	}
+	return minute, e.Response.StatusCode == http.StatusTooManyRequests
 }
 
 // broken reports whether the network or the server has failed a request, which
@@ -230,10 +260,10 @@ func broken(resp *github.Response, err error) bool {
 // explain says what an answer means for a person.
 func (c *Client) explain(what string, resp *github.Response, err error) error {
 	p := &ProblemError{Message: what + ": " + text(err), Err: err}
-	if r, ok := errors.AsType[*github.RateLimitError](err); ok {
+	if over, limited := limitOf(err); limited {
 		p.World = true
-		p.Message = fmt.Sprintf("%s: the limit of %d requests an hour is used up until %s", what, r.Rate.Limit, r.Rate.Reset.Local().Format("15:04"))
-		if c.opt.Token == "" {
+		p.Message = what + ": " + over.String()
+		if over.hour > 0 && c.opt.Token == "" {
 			p.Hint = "with a token the limit is higher: export GITHUB_TOKEN=…, or gh auth login"
 		}
 		return p
@@ -256,7 +286,7 @@ func (c *Client) explain(what string, resp *github.Response, err error) error {
 			p.Message, p.Hint = what+": it is not there, or the token may not see it", ""
 		}
 	default:
-		p.World = resp.StatusCode >= 500 || resp.StatusCode == http.StatusTooManyRequests
+		p.World = resp.StatusCode >= 500
 	}
 	return p
 }
@@ -272,9 +302,6 @@ func text(err error) string {
 			}
 		}
 		return out.String()
-	}
-	if a, ok := errors.AsType[*github.AbuseRateLimitError](err); ok {
-		return "GitHub answers " + a.Message
 	}
 	if ue, ok := errors.AsType[*url.Error](err); ok {
 		return ue.Err.Error()

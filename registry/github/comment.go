@@ -82,7 +82,10 @@ func (c *Client) write(ctx context.Context, repo Repo, number int, id int64, bod
 }
 
 // refused reports whether a token has not the right for something.
-func refused(err error) bool { return answered(err, http.StatusForbidden) }
+func refused(err error) bool {
+	_, limited := limitOf(err)
+	return answered(err, http.StatusForbidden) && !limited
+}
 
 // answered reports whether GitHub has answered with a status.
 func answered(err error, status int) bool {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -240,6 +241,87 @@ func TestLimits(t *testing.T) {
 	var p *github.ProblemError
 	if !errors.As(err, &p) || !p.World || !strings.Contains(err.Error(), "is used up until") || !strings.Contains(p.Hint, "with a token the limit is higher") {
 		t.Errorf("a long wait: %v", err)
+	}
+}
+
+// TestEndlessTree: a host that goes on with folders for ever is left.
+func TestEndlessTree(t *testing.T) {
+	t.Parallel()
+	for name, folders := range map[string]int{"deep": 1, "wide": 50} {
+		n := 0
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			var tree []string
+			for range folders {
+				n++
+				tree = append(tree, fmt.Sprintf(`{"path":"m%d","mode":"040000","type":"tree","sha":"%040x"}`, n, n))
+			}
+			fmt.Fprintf(w, `{"sha":"%040x","truncated":%v,"tree":[%s]}`, n, r.URL.Query().Has("recursive"), strings.Join(tree, ","))
+		}))
+		t.Cleanup(s.Close)
+		c, err := github.New(github.Options{API: s.URL})
+		if err != nil {
+			t.Fatal(err)
+		}
+		tree, err := c.At(t.Context(), modules, strings.Repeat("b", 40), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		list, err := tree.ReadDir(".")
+		if err != nil || len(list) != folders {
+			t.Fatal(err, list)
+		}
+		requests := n / folders
+		if _, err := tree.Folder(t.Context(), list[0].Name(), ""); err == nil {
+			t.Errorf("%s: it has an end", name)
+		}
+		if n/folders-requests > 500 {
+			t.Errorf("%s: it took %d requests", name, n/folders-requests)
+		}
+	}
+}
+
+// TestLimitsSaid: whichever way GitHub says that it is too much, it is said when
+// to come again, and that is not the token's fault.
+func TestLimitsSaid(t *testing.T) {
+	t.Parallel()
+	at := time.Now().Add(time.Hour)
+	clock := at.Local().Format("15:04")
+	// A minute may begin between the two readings of the clock.
+	next := at.Add(time.Second).Local().Format("15:04")
+	for _, c := range []struct {
+		name    string
+		code    int
+		header  map[string]string
+		message string
+		want    string
+	}{
+		{"secondary", 403, map[string]string{"Retry-After": "3600"}, "You have exceeded a secondary rate limit.", "GitHub asks to wait until "},
+		{"secondary, too many", 429, map[string]string{"Retry-After": "3600"}, "You have exceeded a secondary rate limit.", "GitHub asks to wait until "},
+		{"primary", 403, map[string]string{"X-RateLimit-Limit": "5000", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": fmt.Sprint(at.Unix())}, "API rate limit exceeded", "the limit of 5000 requests an hour is used up until "},
+		{"primary, too many", 429, map[string]string{"X-RateLimit-Limit": "5000", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": fmt.Sprint(at.Unix())}, "API rate limit exceeded", "the limit of 5000 requests an hour is used up until "},
+	} {
+		for _, docs := range []string{"https://docs.github.com/rest", "https://docs.github.com/rest/overview/rate-limits-for-the-rest-api#about-secondary-rate-limits"} {
+			if c.name == "primary" || c.name == "primary, too many" {
+				docs = "https://docs.github.com/rest"
+			}
+			s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				for k, v := range c.header {
+					w.Header().Set(k, v)
+				}
+				w.WriteHeader(c.code)
+				fmt.Fprintf(w, `{"message": %q, "documentation_url": %q}`, c.message, docs)
+			}))
+			t.Cleanup(s.Close)
+			g, err := github.New(github.Options{API: s.URL, Token: "x", Patience: time.Second})
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = g.Comment(t.Context(), modules, 1, "<!-- x -->", "x")
+			var p *github.ProblemError
+			if !errors.As(err, &p) || !p.World || errors.Is(err, github.ErrReadOnly) || p.Hint != "" || !strings.HasSuffix(p.Message, c.want+clock) && !strings.HasSuffix(p.Message, c.want+next) {
+				t.Errorf("%s: %v, hint %q", c.name, err, p.Hint)
+			}
+		}
 	}
 }
 

@@ -409,7 +409,7 @@ func (t *Tree) Blobs(ctx context.Context, objects []string, f func(i int, size i
 	return nil
 }
 
-// maxFolder bounds the files that are brought one by one.
+// maxFolder bounds the files and folders of what is brought file by file.
 const maxFolder = 2000
 
 // Folder is a folder of the registry as a commit has it; "" is the tree's own.
@@ -425,26 +425,44 @@ func (t *Tree) Folder(ctx context.Context, folder, commit string) (*snapshot.Tre
 	if err != nil || !n.isDir() {
 		return nil, fmt.Errorf("the folder %q is not in commit %.12s", folder, from.Commit)
 	}
-	var list []git.TreeEntry
-	if err := from.walk(n, "", &list); err != nil {
+	w := walk{t: from, left: maxFolder}
+	err = w.folder(n, "", 0)
+	if errors.Is(err, errTooMuch) {
+		return nil, &ProblemError{Message: fmt.Sprintf("the folder %q has more than %d files and folders, too many to be brought one by one", folder, maxFolder), Hint: "clone the repository, or publish the registry's images"}
+	}
+	if err != nil {
 		return nil, err
 	}
-	if len(list) > maxFolder {
-		return nil, &ProblemError{Message: fmt.Sprintf("the folder %q has %d files, too many to be brought one by one", folder, len(list)), Hint: "clone the repository, or publish the registry's images"}
-	}
-	return snapshot.Entries(ctx, from, list, "")
+	return snapshot.Entries(ctx, from, w.files, "")
 }
 
-func (t *Tree) walk(n *node, prefix string, out *[]git.TreeEntry) error {
-	inside, err := t.inside(n, deepest)
+// walk lists the files below a folder, within bounds: of a tree that the host
+// has cut, each folder may cost a request.
+type walk struct {
+	t     *Tree
+	files []git.TreeEntry
+	left  int // files and folders that it may still have
+}
+
+var errTooMuch = errors.New("it has too many files and folders, or they are too deep")
+
+func (w *walk) folder(n *node, prefix string, depth int) error {
+	const most = 128
+	if depth > most {
+		return errTooMuch
+	}
+	inside, err := w.t.inside(n, deepest)
 	if err != nil {
 		return err
+	}
+	if w.left -= len(inside); w.left < 0 {
+		return errTooMuch
 	}
 	for _, c := range inside {
 		name := path.Join(prefix, c.name)
 		if !c.isDir() {
-			*out = append(*out, git.TreeEntry{Mode: c.mode, Object: c.object, Path: name})
-		} else if err := t.walk(c, name, out); err != nil {
+			w.files = append(w.files, git.TreeEntry{Mode: c.mode, Object: c.object, Path: name})
+		} else if err := w.folder(c, name, depth+1); err != nil {
 			return err
 		}
 	}
