@@ -227,10 +227,8 @@ func (b *base) historic(ctx context.Context, versionFile, folder string) (schema
 	return t.Digest(ctx)
 }
 
-func strictVersion(s string) (*semver.Version, error) {
+// isNumber reports whether s may be the number of a version.
+func isNumber(s string) bool {
 	v, err := semver.StrictNewVersion(s)
-	if err == nil && v.Metadata() != "" {
-		err = errors.New("build metadata is not allowed")
-	}
-	return v, err
+	return err == nil && v.Metadata() == ""
 }

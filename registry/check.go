@@ -440,7 +440,7 @@ func (c *moduleCheck) nested(m *schema.ModuleVersion) error {
 			continue
 		}
 		const hint = "modyard check --fix pins it"
-		if !exact(ref.Selector) {
+		if !isNumber(ref.Selector) {
 			c.diags.Add(m.File, st.Module.Pos, schema.RuleNested, hint, "step %q does not name an exact version: %q", s.Name, ref)
 			continue
 		}
@@ -598,9 +598,4 @@ func problems(err error) []*snapshot.ProblemError {
 		return []*snapshot.ProblemError{p}
 	}
 	return nil
-}
-
-func exact(selector string) bool {
-	_, err := strictVersion(selector)
-	return err == nil
 }

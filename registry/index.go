@@ -141,7 +141,7 @@ func (s *Summary) Of(files []string) bool {
 	var have []string
 	for _, name := range files {
 		number, isYAML := strings.CutSuffix(name, ".yaml")
-		if _, err := strictVersion(number); isYAML && err == nil {
+		if isYAML && isNumber(number) {
 			have = append(have, number)
 		}
 	}

@@ -76,7 +76,7 @@ func (r *Repo) Bring(ctx context.Context, from Remote, commit string) error {
 func (r *Repo) authorize(from Remote) (forget func(), err error) {
 	u, err := url.Parse(from.URL)
 	if from.Token == "" || err != nil || u.Scheme != "https" {
-		return func() {}, nil
+		return func() {}, nil //nolint:nilerr // git says what is wrong with an address
 	}
 	f, err := os.CreateTemp("", "modyard-git-")
 	if err != nil {
