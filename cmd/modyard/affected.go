@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/modyard/modyard/registry"
+	"github.com/modyard/modyard/registry/git"
 	"github.com/modyard/modyard/runner"
 	"github.com/modyard/modyard/runner/store"
 	"github.com/modyard/modyard/schema"
@@ -29,6 +31,8 @@ type use struct {
 	Locked string           `json:"locked,omitempty"` // the one in the pipeline's lock
 	Within string           `json:"within,omitempty"` // the version that has it, if the step's module is a pipeline
 	Breaks string           `json:"breaks,omitempty"` // why the pipeline does not fit it
+
+	location string // of the registry
 }
 
 // maxPipelines bounds how many files are read for uses.
@@ -51,7 +55,7 @@ func (a *app) uses(ctx context.Context, root string, reg *registry.Registry, mod
 	}
 	var out []use
 	for _, p := range list {
-		out = append(out, a.usesOf(p, filepath.FromSlash(p.File), reg, module)...)
+		out = append(out, a.usesOf(ctx, p, filepath.FromSlash(p.File), reg, module)...)
 	}
 	return out, nil
 }
@@ -95,7 +99,7 @@ func pipelineIn(file string) *schema.Pipeline {
 	return nil
 }
 
-func (a *app) usesOf(p *schema.Pipeline, file string, reg *registry.Registry, module string) []use {
+func (a *app) usesOf(ctx context.Context, p *schema.Pipeline, file string, reg *registry.Registry, module string) []use {
 	lock, _ := loadLock(lockFile(file))
 	var out []use
 	for _, s := range p.Steps {
@@ -104,10 +108,10 @@ func (a *app) usesOf(p *schema.Pipeline, file string, reg *registry.Registry, mo
 			continue
 		}
 		location, ok := p.Registries.Get(ref.Registry)
-		if !ok || !a.isRegistry(location.Value, filepath.Dir(file), reg) {
+		if !ok || !a.isRegistry(ctx, location.Value, filepath.Dir(file), reg) {
 			continue
 		}
-		u := use{File: filepath.ToSlash(file), Step: s.Name, Module: ref.String(), Ref: ref}
+		u := use{File: filepath.ToSlash(file), Step: s.Name, Module: ref.String(), Ref: ref, location: location.Value}
 		if lock != nil {
 			l, _ := lock.Steps.Get(s.Name)
 			u.Locked = l.Version
@@ -119,7 +123,7 @@ func (a *app) usesOf(p *schema.Pipeline, file string, reg *registry.Registry, mo
 
 // isRegistry reports whether a location means this registry: its folder, the
 // repository that it says it is, or the one that it was read from.
-func (a *app) isRegistry(location, dir string, reg *registry.Registry) bool {
+func (a *app) isRegistry(ctx context.Context, location, dir string, reg *registry.Registry) bool {
 	p, err := a.parsePlace(location)
 	if err != nil {
 		return false
@@ -133,9 +137,56 @@ func (a *app) isRegistry(location, dir string, reg *registry.Registry) bool {
 		return strings.ToLower(strings.TrimSuffix(strings.TrimSuffix(s, "/"), ".git"))
 	}
 	at := address(p.address())
-	return reg.Source != "" && address(reg.Source) == at || slices.ContainsFunc(a.placesOf(reg), func(from *place) bool {
+	if reg.Source != "" && address(reg.Source) == at {
+		h := a.homeOf(ctx, reg)
+		return h.repo == nil || h.folder == p.folder
+	}
+	return slices.ContainsFunc(a.placesOf(reg), func(from *place) bool {
 		return address(from.address()) == at && from.folder == p.folder
 	})
+}
+
+// pinned reports whether a location names a commit or a tag of the registry's
+// repository: what is merged does not change it.
+func (a *app) pinned(ctx context.Context, location string, reg *registry.Registry) bool {
+	p, err := a.parsePlace(location)
+	if err != nil || p == nil || p.ref == "" {
+		return false
+	}
+	if len(p.ref) == 40 && strings.Trim(p.ref, "0123456789abcdef") == "" {
+		return true
+	}
+	h := a.homeOf(ctx, reg)
+	if h.repo == nil {
+		return false
+	}
+	_, err = h.repo.Commit(ctx, "refs/tags/"+p.ref)
+	return err == nil
+}
+
+// home is the repository that a registry is in, if any, and its folder there.
+type home struct {
+	repo   *git.Repo
+	folder string // "" for the root
+}
+
+func (a *app) homeOf(ctx context.Context, reg *registry.Registry) home {
+	if h, ok := a.homes[reg]; ok {
+		return h
+	}
+	var h home
+	if reg.Dir != "" {
+		if repo, err := git.Open(ctx, reg.Dir); err == nil {
+			if inside, err := repo.Rel(reg.Dir); err == nil {
+				h = home{repo, path.Clean("/" + inside)[1:]}
+			}
+		}
+	}
+	if a.homes == nil {
+		a.homes = map[*registry.Registry]home{}
+	}
+	a.homes[reg] = h
+	return h
 }
 
 // affected lists the pipelines in a registry's folder that get another version of
@@ -159,7 +210,7 @@ func (a *app) affected(ctx context.Context, reg *registry.Registry, before *regi
 	}
 	list = slices.DeleteFunc(list, func(u use) bool {
 		now := number(m, u.Ref.Selector)
-		return now == number(before, u.Ref.Selector) || !which(now)
+		return now == number(before, u.Ref.Selector) || !which(now) || a.pinned(ctx, u.location, reg)
 	})
 	for i, u := range list {
 		list[i].Picks = number(m, u.Ref.Selector)

@@ -61,6 +61,7 @@ type app struct {
 	hubs    map[string]*github.Client // by host
 	places  map[string]opened         // remote registries, which a command reads at one commit
 	opening sync.Mutex                // of places
+	homes   map[*registry.Registry]home
 	// pipelines are those below a folder, once they were read.
 	pipelines map[string][]*schema.Pipeline
 	bytes     atomic.Int64 // that went over the network

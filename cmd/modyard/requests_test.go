@@ -30,6 +30,11 @@ func TestRequests(t *testing.T) {
 	// Pipelines of the registry's own repository name it as others do.
 	write(t, filepath.Join(h.clone, "ten.yaml"), steps.String())
 	write(t, filepath.Join(h.clone, "twenty.yaml"), strings.NewReplacer("name: ten", "name: twenty", "acme: github.com/acme/modules@main", "acme: github.com/acme/modules").Replace(steps.String()))
+	// These are of what was, or of another registry.
+	for name, location := range map[string]string{"commit.yaml": "github.com/acme/modules@" + h.head(t, "HEAD"), "tag.yaml": "github.com/acme/modules@v1", "folder.yaml": "github.com/acme/modules/ml", "other.yaml": "github.com/acme/more"} {
+		write(t, filepath.Join(h.clone, name), strings.Replace(steps.String(), "github.com/acme/modules@main", location, 1))
+	}
+	h.w.run(t, h.clone, "git", "tag", "v1")
 	h.w.run(t, h.clone, "modyard", "check", "--fix")
 	h.commit(t, "many")
 	h.push(t, "main")
@@ -47,6 +52,9 @@ func TestRequests(t *testing.T) {
 			if !strings.Contains(j.err, "reaches "+pipeline+`, step "m07"`) {
 				t.Errorf("%s is not reached: %s", pipeline, j.err)
 			}
+		}
+		if n := strings.Count(j.err, "reaches "); n != 2 {
+			t.Errorf("%d steps are reached: %s", n, j.err)
 		}
 		h.append(t, "modules/m07/module.yaml", "tags: [new]\n")
 	}

@@ -47,7 +47,7 @@ func (a *app) resolver(registries map[string]*registry.Registry) *resolver {
 func (a *app) openRegistries(ctx context.Context, named schema.Map[schema.Text], pins schema.Map[string], dir string, here *registry.Registry) (*resolver, error) {
 	r := a.resolver(map[string]*registry.Registry{})
 	for _, e := range named {
-		if here != nil && a.isRegistry(e.Value.Value, dir, here) {
+		if here != nil && a.isRegistry(ctx, e.Value.Value, dir, here) {
 			r.set.Registries[e.Name] = here
 			continue
 		}
