@@ -138,15 +138,19 @@ func ParseSearch(data []byte) (*Search, error) {
 // Of reports whether a summary's versions are those whose files a folder has,
 // which is given by their names.
 func (s *Summary) Of(files []string) bool {
-	var have []string
+	left := map[string]bool{}
+	for _, number := range s.Versions {
+		left[number] = true
+	}
+	if s.Version != "" && !left[s.Version] {
+		return false
+	}
 	for _, name := range files {
 		number, isYAML := strings.CutSuffix(name, ".yaml")
-		if isYAML && isNumber(number) {
-			have = append(have, number)
+		if isYAML && !left[number] && isNumber(number) {
+			return false
 		}
+		delete(left, number)
 	}
-	want := slices.Clone(s.Versions)
-	slices.Sort(have)
-	slices.Sort(want)
-	return slices.Equal(have, want) && (s.Version == "" || slices.Contains(want, s.Version))
+	return len(left) == 0
 }

@@ -1,10 +1,13 @@
 package github
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net/http"
+	"path"
 	"slices"
+	"strings"
 
 	"github.com/google/go-github/v60/github"
 )
@@ -100,15 +103,35 @@ func (t *Tree) Object(name string) string {
 // Listed lists the names in a folder of the registry where they are known
 // already, as they are unless the host has cut its list of files.
 func (t *Tree) Listed(name string) (names []string, known bool) {
-	n, err := t.find(t.at(name))
+	dir, base := path.Split(t.at(name))
+	n, err := t.find(strings.TrimSuffix(dir, "/"))
 	if err != nil || !n.isDir() || !n.loaded {
 		return nil, false
 	}
-	list, err := t.entries(n, t.at(name))
-	for _, e := range list {
-		names = append(names, e.Name())
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if n.children == nil && n.whole { // not sorted yet: of most nobody asks more
+		prefix := []byte(base + "/")
+		for _, list := range n.below {
+			each(list, func(_ int, e entry) {
+				if inside, ok := bytes.CutPrefix(e.path[min(n.skip, len(e.path)):], prefix); ok && !bytes.ContainsRune(inside, '/') {
+					names = append(names, string(inside))
+				}
+			})
+		}
+		return names, true
 	}
-	return names, err == nil
+	c := n.children[base]
+	if c == nil || !c.isDir() || !c.loaded {
+		return nil, c == nil && n.children != nil
+	}
+	if c.children == nil {
+		c.sort()
+	}
+	for name := range c.children {
+		names = append(names, name)
+	}
+	return names, true
 }
 
 // Branch is the same repository at the tip of a branch, from its root.
