@@ -171,6 +171,8 @@ type home struct {
 }
 
 func (a *app) homeOf(ctx context.Context, reg *registry.Registry) home {
+	a.opening.Lock()
+	defer a.opening.Unlock()
 	if h, ok := a.homes[reg]; ok {
 		return h
 	}

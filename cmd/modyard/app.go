@@ -60,7 +60,7 @@ type app struct {
 	oci     *oci.Client
 	hubs    map[string]*github.Client // by host
 	places  map[string]opened         // remote registries, which a command reads at one commit
-	opening sync.Mutex                // of places
+	opening sync.Mutex                // of places and homes
 	homes   map[*registry.Registry]home
 	// pipelines are those below a folder, once they were read.
 	pipelines map[string][]*schema.Pipeline
