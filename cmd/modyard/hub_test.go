@@ -277,6 +277,7 @@ func TestProposeFolder(t *testing.T) {
 		}
 	}
 	write(t, filepath.Join(dir, "src", "weights.bin"), "w")
+	write(t, filepath.Join(dir, "notes.bin"), "of no version")
 	write(t, filepath.Join(dir, "versions", "1.0.2.yaml"), strings.ReplaceAll(string(text), "1.0.1", "1.0.2"))
 	w.run(t, w.dir, "modyard", "propose", "word-count", "--to", "github.com/acme/modules")
 	var got []string

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -63,7 +64,7 @@ func (a *app) propose(ctx context.Context, dir, to, title string, dry bool) erro
 		return err
 	}
 	return a.proposeChange(ctx, change{
-		to: place, branch: branchOf(m.Name), dry: dry, whole: "modules/" + m.Name,
+		to: place, branch: branchOf(m.Name), dry: dry,
 		make: a.registryChange(place, title, func(reg string) error { return replaceModule(filepath.Join(reg, "modules", m.Name), dir) }),
 	})
 }
@@ -73,12 +74,16 @@ type change struct {
 	to     *place
 	branch string
 	dry    bool
-	// whole is a folder of the registry all of which is proposed, also what git
-	// would ignore. Default: none.
-	whole string
-	// make changes a copy of the repository, root, that is at the commit, checks what
-	// it made, and says what the pull request is to say.
-	make func(ctx context.Context, root, commit string) (title, body string, err error)
+	// make changes a copy of the repository, root, that is at the commit, and checks
+	// what it made.
+	make func(ctx context.Context, root, commit string) (made, error)
+}
+
+// made is a change that was made.
+type made struct {
+	title, body string
+	// whole are folders all of which are proposed, also what git would ignore.
+	whole []string
 }
 
 // branchOf names the branch of a proposal: two of them never have one name.
@@ -137,7 +142,7 @@ func (a *app) proposeChange(ctx context.Context, ch change) error {
 	if err != nil {
 		return err
 	}
-	title, body, err := ch.make(ctx, work, w.Commit)
+	m, err := ch.make(ctx, work, w.Commit)
 	if problems, ok := errors.AsType[*schema.ProblemsError](err); ok {
 		for i, d := range problems.Diagnostics { // the copy is nothing that anybody knows
 			problems.Diagnostics[i].File = strings.TrimPrefix(d.File, filepath.ToSlash(work)+"/")
@@ -151,11 +156,7 @@ func (a *app) proposeChange(ctx context.Context, ch change) error {
 			return &hinted{fmt.Sprintf("%q is a link in %s, in whose place nothing is proposed", name, repo), "a registry holds plain files: remove the link first"}
 		}
 	}
-	whole := ch.whole
-	if whole != "" {
-		whole = path.Join(p.folder, whole)
-	}
-	files, modes, err := changedFiles(ctx, work, w.Commit, whole)
+	files, modes, err := changedFiles(ctx, work, w.Commit, m.whole)
 	if err != nil {
 		return err
 	}
@@ -167,10 +168,10 @@ func (a *app) proposeChange(ctx context.Context, ch change) error {
 		for _, name := range sortedKeys(files) {
 			a.say("would write %s", name)
 		}
-		a.say("would open a pull request: %s", title)
+		a.say("would open a pull request: %s", m.title)
 		return nil
 	}
-	done, err := c.Propose(ctx, repo, github.Proposal{Onto: onto, Base: w.Commit, Branch: ch.branch, Title: title, Body: body, Files: files, Modes: modes})
+	done, err := c.Propose(ctx, repo, github.Proposal{Onto: onto, Base: w.Commit, Branch: ch.branch, Title: m.title, Body: m.body, Files: files, Modes: modes})
 	if err != nil {
 		return err
 	}
@@ -188,28 +189,34 @@ func (a *app) proposeChange(ctx context.Context, ch change) error {
 
 // registryChange makes a change of a registry, and checks it as the registry's
 // own workflow would.
-func (a *app) registryChange(to *place, title string, do func(reg string) error) func(ctx context.Context, root, commit string) (string, string, error) {
-	return func(ctx context.Context, root, commit string) (string, string, error) {
+func (a *app) registryChange(to *place, title string, do func(reg string) error) func(ctx context.Context, root, commit string) (made, error) {
+	return func(ctx context.Context, root, commit string) (m made, err error) {
 		reg := filepath.Join(root, filepath.FromSlash(to.folder))
 		if err := do(reg); err != nil {
-			return "", "", err
+			return m, err
 		}
 		f, err := a.fetcher()
 		if err != nil {
-			return "", "", err
+			return m, err
 		}
-		_, r, err := a.reviewed(ctx, reg, registry.CheckOptions{Base: commit, Fix: true, Ignored: true, Fetcher: f, Display: "."})
+		res, r, err := a.reviewed(ctx, reg, registry.CheckOptions{Base: commit, Fix: true, Ignored: true, Fetcher: f, Display: "."})
 		if err != nil {
-			return "", "", err
+			return m, err
 		}
 		if err := a.diagnostics(r.Diagnostics); err != nil {
-			return "", "", err
+			return m, err
 		}
 		r.print(a)
 		if r.Verdict == verdictProblems {
-			return "", "", r.exit()
+			return m, r.exit()
 		}
-		return cmpOr(title, r.title()), r.markdown(), nil
+		for _, add := range res.Added {
+			if one, err := res.Registry.Pick(add.Module, add.Version, registry.PickOptions{AllowDisabled: true}); err == nil && one.Folder() != "" && !slices.Contains(m.whole, one.Folder()) {
+				m.whole = append(m.whole, one.Folder())
+			}
+		}
+		m.title, m.body = cmpOr(title, r.title()), r.markdown()
+		return m, nil
 	}
 }
 
@@ -229,11 +236,16 @@ func (r *review) title() string {
 const maxProposed = 64 << 20
 
 // changedFiles reads what differs from a commit, by path; nil for what is gone.
-// Of the folder whole it has what git ignores, too.
-func changedFiles(ctx context.Context, dir, commit, whole string) (files map[string][]byte, modes map[string]string, err error) {
+// Of the folders in whole it has what git ignores, too.
+func changedFiles(ctx context.Context, dir, commit string, whole []string) (files map[string][]byte, modes map[string]string, err error) {
 	repo, err := git.Open(ctx, dir)
 	if err != nil {
 		return nil, nil, err
+	}
+	for i, folder := range whole {
+		if whole[i], err = repo.Rel(folder); err != nil {
+			return nil, nil, err
+		}
 	}
 	names, err := repo.Changed(ctx, commit, whole)
 	if err != nil {

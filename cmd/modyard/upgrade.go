@@ -158,19 +158,20 @@ func (a *app) proposeUpgrade(ctx context.Context, u upgrading) error {
 		return err
 	}
 	branch := branchOf("upgrade", strings.TrimSuffix(inside, path.Ext(inside)))
-	return a.proposeChange(ctx, change{to: to, branch: branch, dry: u.dry, make: func(ctx context.Context, root, _ string) (title, body string, err error) {
+	return a.proposeChange(ctx, change{to: to, branch: branch, dry: u.dry, make: func(ctx context.Context, root, _ string) (m made, err error) {
 		u.file = filepath.Join(root, filepath.FromSlash(inside))
 		if _, err := os.Stat(u.file); err != nil {
-			return "", "", &hinted{fmt.Sprintf("the default branch of %s/%s has no %s", to.owner, to.name, inside), "push the pipeline first"}
+			return m, &hinted{fmt.Sprintf("the default branch of %s/%s has no %s", to.owner, to.name, inside), "push the pipeline first"}
 		}
 		moves, text, err := a.newer(ctx, u)
 		if err != nil || len(moves) == 0 {
-			return "", "", err
+			return m, err
 		}
 		if err := a.writeUpgrade(ctx, u, text); err != nil {
-			return "", "", err
+			return m, err
 		}
-		return upgradeText(inside, moves)
+		m.title, m.body, err = upgradeText(inside, moves)
+		return m, err
 	}})
 }
 

@@ -166,15 +166,15 @@ func (w *Working) IsBranch(ctx context.Context, name string) bool {
 }
 
 // Changed lists the files that differ from a commit, also those that git does
-// not know yet and does not ignore. Of the folder whole, which may be "", those
-// that it ignores are listed as well.
-func (r *Repo) Changed(ctx context.Context, commit, whole string) ([]string, error) {
+// not know yet and does not ignore. Of the folders in whole, those that it
+// ignores are listed as well.
+func (r *Repo) Changed(ctx context.Context, commit string, whole []string) ([]string, error) {
 	asks := [][]string{
 		{"diff", "--name-only", "-z", "--no-renames", "--no-ext-diff", commit},
 		{"ls-files", "-z", "--others", "--exclude-standard"},
 	}
-	if whole != "" {
-		asks = append(asks, []string{"ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--", ":(top,literal)" + whole})
+	for _, folder := range whole {
+		asks = append(asks, []string{"ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--", ":(top,literal)" + folder})
 	}
 	var out []string
 	for _, args := range asks {
