@@ -37,14 +37,15 @@ func (c *Client) Tag(ctx context.Context, repo Repo, tag, commit string) error {
 	return nil
 }
 
-// maxReleases bounds how many releases are listed.
-const maxReleases = 100_000
+// maxPages is of 100 releases each: GitHub lists 10,000 at most.
+const maxPages = 100
 
-// Releases lists the releases of a repository: their addresses, by tag.
+// Releases lists the releases of a repository, the newest 10,000: their
+// addresses, by tag.
 func (c *Client) Releases(ctx context.Context, repo Repo) (map[string]string, error) {
 	out := map[string]string{}
 	opt := &github.ListOptions{PerPage: 100, Page: 1}
-	for opt.Page > 0 && len(out) < maxReleases {
+	for opt.Page > 0 && opt.Page <= maxPages {
 		err := c.call(ctx, "cannot list the releases of "+repo.String(), func() (*github.Response, error) {
 			list, resp, err := c.gh.Repositories.ListReleases(ctx, repo.Owner, repo.Name, opt)
 			if err != nil {
