@@ -60,6 +60,17 @@ func readEvent(file string) (*event, error) {
 	return e, nil
 }
 
+// head is the last commit of the pull request that the event is about, or "".
+func (e *event) head() string {
+	switch {
+	case e.PullRequest != nil:
+		return e.PullRequest.Head.SHA
+	case e.WorkflowRun != nil:
+		return e.WorkflowRun.HeadSHA
+	}
+	return ""
+}
+
 // repo is the repository that the event is of.
 func (e *event) repo() (github.Repo, bool) {
 	owner, name, ok := strings.Cut(e.Repository.FullName, "/")
@@ -107,11 +118,21 @@ func (a *app) forkPoint(ctx context.Context, dir string, e *event, base string) 
 	if err != nil {
 		return "", err
 	}
-	// What GitHub merges to try a pull request has the base's branch as it was
-	// then, which may be later than the event's.
-	if e.PullRequest != nil {
-		if head, err := repo.Commit(ctx, "HEAD^2"); err == nil && head == e.PullRequest.Head.SHA {
+	if want := e.head(); want != "" {
+		head, err := repo.Commit(ctx, "HEAD")
+		if err != nil {
+			return "", err
+		}
+		// What GitHub merges to try a pull request has the base's branch as it was
+		// then, which may be later than the event's.
+		if second, err := repo.Commit(ctx, "HEAD^2"); err == nil && second == want {
 			return repo.Commit(ctx, "HEAD^1")
+		}
+		if head != want {
+			return "", &hinted{
+				fmt.Sprintf("what is checked out, %.12s, is not of the pull request, whose last commit is %.12s", head, want),
+				"check on pull_request, or on workflow_run with ref: ${{ github.event.workflow_run.head_sha }}; pull_request_target checks out the base",
+			}
 		}
 	}
 	if _, err := repo.Commit(ctx, base); err != nil {
@@ -157,6 +178,7 @@ const marker = "<!-- modyard check: this comment is edited in place -->"
 // tellPull says what a check has found where the reviewers of a pull request
 // look: in the job's summary, and in one comment where the token may write.
 func (a *app) tellPull(ctx context.Context, e *event, number int, r *review) error {
+	r.Commit = e.head()
 	text := r.markdown()
 	a.summarize(text)
 	a.setOutput("verdict", r.Verdict)
@@ -175,12 +197,22 @@ func (a *app) tellPull(ctx context.Context, e *event, number int, r *review) err
 	if err != nil {
 		return err
 	}
+	// A check of what was there before must not have the last word.
+	if now, err := c.PullHead(ctx, repo, number); err == nil && now != e.head() {
+		a.say("note: the pull request is at %.12s by now: its comment is left to the check of that", now)
+		return nil
+	}
 	where, err := c.Comment(ctx, repo, number, marker, text)
 	switch {
 	case errors.Is(err, github.ErrReadOnly), errors.Is(err, github.ErrOffline):
 		a.say("note: no comment, the job's summary has the report: %v (permissions: {pull-requests: write})", err)
 		return nil
 	case err != nil:
+		if p, ok := errors.AsType[*github.ProblemError](err); ok && p.World {
+			// What was found holds, whatever GitHub has today.
+			a.say("warning: no comment, the job's summary has the report: %v", err)
+			return nil
+		}
 		return err
 	}
 	a.say("comment: %s", where)

@@ -650,6 +650,44 @@ func TestWorkflowRun(t *testing.T) {
 	}
 }
 
+// TestNotOfThePull: a check of something else than the pull request says so, and
+// not that it is good; an older one leaves the comment to the newer.
+func TestNotOfThePull(t *testing.T) {
+	t.Parallel()
+	h := newHub(t, "")
+	number, event := h.newVersion(t, "word-count", "patch")
+	head := h.head(t, "HEAD")
+	run := h.payload(t, "workflow_run.json", func(e map[string]any) {
+		run := e["workflow_run"].(map[string]any)
+		run["head_sha"], run["head_branch"] = head, "topic"
+		run["head_repository"].(map[string]any)["owner"].(map[string]any)["login"] = "acme"
+	})
+	h.branch(t, "main")
+	for _, event := range []string{event, run} {
+		if j := h.check(t, event, "GITHUB_TOKEN=write-token"); j.code != exitProblems || !strings.Contains(j.err, "is not of the pull request, whose last commit is "+head[:12]) || j.outputs != "" {
+			t.Errorf("exit code %d: %s", j.code, j.all())
+		}
+	}
+	if got := h.ours(number); len(got) != 0 {
+		t.Errorf("comments %q", got)
+	}
+	h.w.run(t, h.clone, "git", "checkout", "-q", "topic")
+	h.append(t, "notes", "x")
+	h.commit(t, "more")
+	h.push(t, "topic")
+	now := h.head(t, "HEAD")
+	newer := h.pullRequest(t, number, nil)
+	for _, c := range []struct{ event, at, says string }{{newer, now, "comment: http"}, {event, head, "note: the pull request is at " + now[:12] + " by now"}} {
+		h.w.run(t, h.clone, "git", "checkout", "-q", c.at)
+		if j := h.check(t, c.event, "GITHUB_TOKEN=write-token"); j.code != exitGood || !strings.Contains(j.err, c.says) || !strings.Contains(j.summary, "Of <code>"+c.at[:12]+"</code>.") {
+			t.Errorf("exit code %d: %s", j.code, j.all())
+		}
+	}
+	if got := h.ours(number); len(got) != 1 || !strings.Contains(got[0], "Of <code>"+now[:12]+"</code>.") {
+		t.Errorf("comments %q", got)
+	}
+}
+
 // TestMergedSince: what others have merged since the event is not of the pull
 // request, where what is checked out is GitHub's merge of it with a newer base.
 func TestMergedSince(t *testing.T) {

@@ -24,6 +24,7 @@ type review struct {
 	Look        []registry.Reason  `json:"look"`
 	Versions    []newVersion       `json:"versions"`
 	Changed     []changedModule    `json:"changed"`
+	Commit      string             `json:"-"` // of the pull request
 
 	tested []string // modules whose tests differ, and which have no new version
 }
@@ -182,9 +183,15 @@ func (r *review) markdown() string {
 		verdictLook: "good, but a maintainer must look before anything of it runs",
 	}
 	fmt.Fprintf(&b, "### modyard: %s\n\n", title[r.Verdict])
+	if r.Commit != "" {
+		fmt.Fprintf(&b, "Of %s.\n\n", code(fmt.Sprintf("%.12s", r.Commit)))
+	}
 	if len(r.Look) > 0 {
 		b.WriteString("What a maintainer must look at:\n\n")
 		listSome(&b, r.Look, func(l registry.Reason) string { return "- " + code(l.File) + ": " + plain(l.Text) })
+		if r.Commit != "" && r.Verdict == verdictLook && len(r.Versions)+len(r.tested) > 0 {
+			fmt.Fprintf(&b, "Then the label %s lets the tests of this commit run.\n\n", code(runLabel))
+		}
 	}
 	errs := slices.DeleteFunc(slices.Clone(r.Diagnostics), func(d schema.Diagnostic) bool { return d.Severity != schema.Error })
 	if len(errs) > 0 {

@@ -22,3 +22,13 @@ func (c *Client) FindPull(ctx context.Context, repo Repo, owner, branch, head st
 	})
 	return number, base, err
 }
+
+// PullHead is the last commit of a pull request.
+func (c *Client) PullHead(ctx context.Context, repo Repo, number int) (head string, err error) {
+	err = c.call(ctx, fmt.Sprintf("cannot read %s#%d", repo, number), func() (*github.Response, error) {
+		p, resp, err := c.gh.PullRequests.Get(ctx, repo.Owner, repo.Name, number)
+		head = p.GetHead().GetSHA()
+		return resp, err
+	})
+	return head, err
+}
