@@ -97,8 +97,7 @@ func (c *checker) reviewModule(ctx context.Context, p, name string, look lookFun
 	if err != nil {
 		return nil //nolint:nilerr // reported with the module itself
 	}
-	if r := restated(m, old); len(r.Changes) > 0 {
-		r.Before.Versions = slices.DeleteFunc(r.Before.Versions, func(v *Version) bool { return !c.base.has(v.path) })
+	if r := c.restated(m, old); len(r.Changes) > 0 {
 		c.res.Restated = append(c.res.Restated, r)
 	}
 	return nil
@@ -124,9 +123,10 @@ func (r Restatement) String() string {
 	return r.What + ": " + cmp.Or(r.After, "none") + " (was " + cmp.Or(r.Before, "none") + ")"
 }
 
-// restated compares a module with what its manifest was.
-func restated(m *Module, old *schema.Module) Restated {
+// restated compares a module with what its manifest was, of the base's versions.
+func (c *checker) restated(m *Module, old *schema.Module) Restated {
 	r := Restated{Module: m.Name, Before: m.as(old)}
+	r.Before.Versions = slices.DeleteFunc(r.Before.Versions, func(v *Version) bool { return !c.base.has(v.path) })
 	compare := func(what, before, after string) {
 		if before != after {
 			r.Changes = append(r.Changes, Restatement{what, before, after})
@@ -134,9 +134,10 @@ func restated(m *Module, old *schema.Module) Restated {
 	}
 	compare("default", old.Default.Value, m.Default.Value)
 	compare("module", stateText(old.Lifecycle), stateText(m.Lifecycle))
-	for _, v := range m.Versions {
-		was, _ := old.Versions.Get(v.String())
-		compare("version "+v.String(), stateText(was), stateText(v.Lifecycle))
+	for _, was := range r.Before.Versions {
+		if v, ok := m.Version(was.String()); ok {
+			compare("version "+v.String(), stateText(was.Lifecycle), stateText(v.Lifecycle))
+		}
 	}
 	return r
 }
@@ -258,10 +259,11 @@ const dockerHub = "docker.io"
 // if it is a host (as github.com/distribution/reference has it).
 func imageHost(image string) string {
 	host, _, ok := strings.Cut(image, "/")
-	if !ok || host != "localhost" && !strings.ContainsAny(host, ".:") {
+	lower := strings.ToLower(host)
+	if !ok || host != "localhost" && !strings.ContainsAny(host, ".:") && lower == host {
 		return dockerHub
 	}
-	host = strings.ToLower(host)
+	host = lower
 	if strings.HasSuffix(host, "."+dockerHub) { // index.docker.io, registry-1.docker.io
 		return dockerHub
 	}

@@ -50,6 +50,7 @@ func TestReviewImages(t *testing.T) {
 		"evil/python":           "docker.io",
 		"index.docker.io/x/y":   "docker.io",
 		"localhost:5000/python": "localhost:5000",
+		"EVIL/tools":            "evil",
 	} {
 		look(name, want)
 	}

@@ -300,7 +300,7 @@ func (p *planner) typed(s *scope, n *node, e schema.Entry[schema.Arg], want sche
 		p.add(s.file, e.Value.Pos, schema.RuleValue, "", "step %q: param %q: %v", n.name, e.Name, err)
 		return Param{}, false
 	}
-	if len(have.Parts) == 0 {
+	if len(have.Parts) == 0 && !have.Sample {
 		v, err := want.Check(have.Value)
 		if err != nil {
 			return fail(err)
@@ -329,7 +329,7 @@ func (p *planner) paramValue(s *scope, n *node, e schema.Entry[schema.Arg]) (v P
 		return p.valueOf(s, n, e, ref)
 	}
 	var pieces []Piece
-	known := true
+	known, sample := true, false
 	for _, part := range t {
 		if part.Ref == nil {
 			pieces = append(pieces, Piece{Literal: part.Literal})
@@ -339,6 +339,7 @@ func (p *planner) paramValue(s *scope, n *node, e schema.Entry[schema.Arg]) (v P
 		if !ok || !set {
 			return Param{}, set, ok
 		}
+		sample = sample || v.Sample
 		if len(v.Parts) == 0 {
 			pieces = append(pieces, Piece{Literal: schema.Render(v.Value)})
 			continue
@@ -354,7 +355,7 @@ func (p *planner) paramValue(s *scope, n *node, e schema.Entry[schema.Arg]) (v P
 	for _, piece := range pieces {
 		b.WriteString(piece.Literal)
 	}
-	return Param{Value: b.String(), Spec: spec}, true, true
+	return Param{Value: b.String(), Spec: spec, Sample: sample}, true, true
 }
 
 // normal makes a value that code has built what a file would have given.
@@ -388,7 +389,7 @@ func (p *planner) valueOf(s *scope, n *node, e schema.Entry[schema.Arg], ref sch
 		return around, set, true
 	case "env":
 		if want, ok := n.iface.Params.Get(e.Name); ok && p.opt.Unbound && want.Type == schema.TypeString {
-			return Param{Value: want.Sample(), Spec: schema.Spec{Type: schema.TypeString}}, true, true
+			return Param{Value: want.Sample(), Spec: schema.Spec{Type: schema.TypeString}, Sample: true}, true, true
 		}
 		return Param{Value: p.env(s, n, pos, ref.Name), Spec: schema.Spec{Type: schema.TypeString}}, true, true
 	case "steps":

@@ -147,6 +147,8 @@ type Param struct {
 	Whole   bool    // Parts is one value that keeps its type
 	Default any     // when Parts turn out unset; nil: none
 	Spec    schema.Spec
+	// Sample says that Value stands for one that is not known: its type counts.
+	Sample bool
 }
 
 // Piece is a literal text, a step's output, or a param of a module around.

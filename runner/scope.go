@@ -86,7 +86,8 @@ func (p *planner) pipelineScope(pl *schema.Pipeline) *scope {
 			}
 			v = parsed
 		}
-		if v == nil && p.opt.Unbound && !e.Value.Optional {
+		sample := v == nil && p.opt.Unbound && !e.Value.Optional
+		if sample {
 			v = e.Value.Sample()
 		}
 		if v == nil {
@@ -95,7 +96,7 @@ func (p *planner) pipelineScope(pl *schema.Pipeline) *scope {
 			}
 			continue
 		}
-		s.params[e.Name] = Param{Value: v, Spec: e.Value.Spec}
+		s.params[e.Name] = Param{Value: v, Spec: e.Value.Spec, Sample: sample}
 		p.plan.Params = append(p.plan.Params, schema.Entry[any]{Name: e.Name, Value: v})
 	}
 	for name := range p.opt.Params {

@@ -113,8 +113,9 @@ func (a *app) usesOf(ctx context.Context, p *schema.Pipeline, file string, reg *
 		}
 		u := use{File: filepath.ToSlash(file), Step: s.Name, Module: ref.String(), Ref: ref, location: location.Value}
 		if lock != nil {
-			l, _ := lock.Steps.Get(s.Name)
-			u.Locked = l.Version
+			if l, _ := lock.Steps.Get(s.Name); l.Module.Value == u.Module {
+				u.Locked = l.Version
+			}
 		}
 		out = append(out, u)
 	}
@@ -291,14 +292,25 @@ func (a *app) affectedBy(ctx context.Context, f *registryFlag, arg string, asJSO
 	}
 	for _, u := range list {
 		mod, _, err := reg.Module(u.Ref.Name)
-		if err != nil {
+		if _, missing := registry.AsNotFound(err); missing {
 			continue // the pipeline has a problem of its own
+		}
+		if err != nil {
+			return err
 		}
 		if now, err := mod.Pick(u.Ref.Selector, registry.PickOptions{AllowDisabled: true}); err == nil {
 			u.Picks = now.String()
 		}
 		for _, number := range []string{u.Locked, u.Picks} {
-			if one := u.Ref.Name + "@" + number; number != "" && h.has(one, 0) {
+			one := u.Ref.Name + "@" + number
+			if number == "" {
+				continue
+			}
+			has, err := h.has(one, 0)
+			if err != nil {
+				return err
+			}
+			if has {
 				if one != out.Version {
 					u.Within = one
 				}
@@ -350,28 +362,46 @@ type holders struct {
 
 // has reports whether a version is the one, or has it in it. Steps of a module
 // name exact versions of its own registry.
-func (h *holders) has(one string, depth int) bool {
+func (h *holders) has(one string, depth int) (bool, error) {
 	const deepest = 64
 	if one == h.version || depth > deepest {
-		return one == h.version
+		return one == h.version, nil
 	}
-	has, known := h.known[one]
-	if known {
-		return has
+	if has, known := h.known[one]; known {
+		return has, nil
 	}
 	name, number, _ := strings.Cut(one, "@")
-	if m, _, err := h.reg.Module(name); err == nil {
-		if v, ok := m.Version(number); ok {
-			if manifest, _, err := v.Manifest(); err == nil && manifest != nil {
-				has = slices.ContainsFunc(manifest.Steps, func(e schema.Entry[schema.Step]) bool {
-					ref, err := schema.ParseModuleRef(e.Value.Module.Value)
-					return err == nil && ref.Registry == "" && h.has(ref.Name+"@"+ref.Selector, depth+1)
-				})
-			}
+	m, _, err := h.reg.Module(name)
+	if _, missing := registry.AsNotFound(err); missing {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	v, ok := m.Version(number)
+	if !ok {
+		return false, nil
+	}
+	manifest, _, err := v.Manifest()
+	if err != nil || manifest == nil {
+		return false, err
+	}
+	for _, e := range manifest.Steps {
+		ref, err := schema.ParseModuleRef(e.Value.Module.Value)
+		if err != nil || ref.Registry != "" {
+			continue
+		}
+		has, err := h.has(ref.Name+"@"+ref.Selector, depth+1)
+		if err != nil {
+			return false, err
+		}
+		if has {
+			h.known[one] = true
+			return true, nil
 		}
 	}
-	h.known[one] = has
-	return has
+	h.known[one] = false
+	return false, nil
 }
 
 // all lists them.
@@ -386,7 +416,12 @@ func (h *holders) all(ctx context.Context) ([]string, error) {
 			if ctx.Err() != nil {
 				return nil, context.Cause(ctx)
 			}
-			if one := name + "@" + v.String(); one != h.version && h.has(one, 0) {
+			one := name + "@" + v.String()
+			has, err := h.has(one, 0)
+			if err != nil {
+				return nil, err
+			}
+			if has && one != h.version {
 				out = append(out, one)
 			}
 		}

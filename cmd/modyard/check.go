@@ -178,6 +178,9 @@ func (a *app) wire(ctx context.Context, reg *registry.Registry, m *schema.Module
 		}
 	}
 	if plan == nil {
+		if err == nil && len(out) == 0 { // never as if it needed nothing
+			out.Add(m.File, schema.Pos{}, schema.RuleWiring, "", "it cannot be wired: %v", diags.Err())
+		}
 		return out, nil, err
 	}
 	var needs []registry.Needs
