@@ -164,6 +164,22 @@ func (b *base) has(p string) bool { return b.files[p] }
 // changed reports whether the file differs from the base.
 func (b *base) changed(p string) bool { return b.diff[p] }
 
+// submodule reports whether a folder that git names as one thing is another
+// repository: a submodule, or one that git does not know yet.
+func (b *base) submodule(ctx context.Context, p string) bool {
+	full := path.Join(b.prefix, p)
+	out, err := b.repo.Output(ctx, "ls-files", "-s", "-z", "--", ":(top,literal)"+full)
+	if err != nil || strings.HasSuffix(p, "/") {
+		return true
+	}
+	for line := range strings.SplitSeq(string(out), "\x00") {
+		if meta, name, _ := strings.Cut(line, "\t"); name == full && strings.HasPrefix(meta, "160000 ") {
+			return true
+		}
+	}
+	return false
+}
+
 // touched reports whether anything of the module differs from the base.
 func (b *base) touched(module string) bool {
 	prefix := path.Join(modulesDir, module) + "/"
@@ -185,11 +201,7 @@ func (b *base) ignored(ctx context.Context, folder string, t *snapshot.Tree) ([]
 		return nil, nil
 	}
 	at := path.Join(b.prefix, folder)
-	below := at + "/"
-	if at == "." {
-		at, below = "", ""
-	}
-	out, err := b.repo.Output(ctx, "ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--full-name", "--", ":(top,literal)"+at)
+	out, err := b.repo.Ignored(ctx, at)
 	if err != nil {
 		return nil, err
 	}
@@ -198,9 +210,12 @@ func (b *base) ignored(ctx context.Context, folder string, t *snapshot.Tree) ([]
 		files[name] = true
 	}
 	var list []string
-	for p := range strings.SplitSeq(string(out), "\x00") {
-		if name, ok := strings.CutPrefix(p, below); ok && files[name] && len(list) < maxIgnored {
-			list = append(list, name)
+	for _, p := range out {
+		if at != "." {
+			p = strings.TrimPrefix(p, at+"/")
+		}
+		if files[p] && len(list) < maxIgnored {
+			list = append(list, p)
 		}
 	}
 	return list, nil

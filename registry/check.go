@@ -146,7 +146,7 @@ func (c *checker) run(ctx context.Context) (*Checked, error) {
 	}
 	c.gone()
 	c.policy()
-	c.links()
+	c.links(ctx)
 	if err := c.codeowners(); err != nil {
 		return nil, err
 	}

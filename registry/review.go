@@ -335,7 +335,7 @@ func sortedKeys(m map[string]bool) []string {
 
 // links reports what git could bring in the place of a plain file or folder:
 // a link may lead out of the registry, a submodule holds nothing.
-func (c *checker) links() {
+func (c *checker) links(ctx context.Context) {
 	for _, p := range sortedKeys(c.base.diff) {
 		info, err := os.Lstat(filepath.Join(c.reg.Dir, filepath.FromSlash(p)))
 		if err != nil {
@@ -344,6 +344,8 @@ func (c *checker) links() {
 		elem := strings.Split(p, "/")
 		inSource := len(elem) > 3 && elem[0] == modulesDir && elem[2] != versionsDir && elem[2] != testsDir
 		switch {
+		case info.IsDir() && !c.base.submodule(ctx, p):
+			// A folder is where a file was.
 		case info.IsDir():
 			c.res.Diagnostics.Add(c.reg.file(p), schema.Pos{}, schema.RuleLayout, "copy its files into the repository", "%q is a git submodule", p)
 		case info.Mode()&os.ModeSymlink != 0 && !inSource && (elem[0] == modulesDir || p == ManifestFile):

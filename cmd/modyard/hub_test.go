@@ -191,7 +191,7 @@ func TestProposeModule(t *testing.T) {
 	// What was proposed passes the check of the registry, as it is in git.
 	fork := h.s.Repo("bob", "modules")
 	clone := filepath.Join(w.dir, "clone")
-	w.run(t, w.dir, "git", "clone", "-q", "-b", "modyard/greet", "file://"+fork.Dir, clone)
+	w.run(t, w.dir, "git", "clone", "-q", "-b", "modyard/add/greet", "file://"+fork.Dir, clone)
 	if out := w.run(t, clone, "modyard", "test", "greet"); out != "" {
 		t.Errorf("test: %s", out)
 	}
@@ -220,7 +220,7 @@ func TestProposeModule(t *testing.T) {
 	if err != nil || !strings.Contains(string(out), "opened acme/modules#") {
 		t.Fatalf("deprecate: %v: %s", err, out)
 	}
-	if got := h.repo.Git("show", "modyard/deprecate-word-count-1.0.0:modules/word-count/module.yaml"); !strings.Contains(got, "1.0.0: {state: deprecated, reason: slow}") {
+	if got := h.repo.Git("show", "modyard/deprecate/word-count-1.0.0:modules/word-count/module.yaml"); !strings.Contains(got, "1.0.0: {state: deprecated, reason: slow}") {
 		t.Errorf("module.yaml is %s", got)
 	}
 }
@@ -229,12 +229,12 @@ func TestProposeModule(t *testing.T) {
 func TestProposeAgainst(t *testing.T) {
 	t.Parallel()
 	h := newHub(t, "")
-	h.branch(t, "modyard/word-count")
+	h.branch(t, "modyard/add/word-count")
 	h.append(t, "modules/word-count/src/count.py", "# carol's\n")
 	h.commit(t, "carol's")
-	h.push(t, "modyard/word-count")
-	head := h.repo.Git("rev-parse", "modyard/word-count")
-	h.repo.OpenPull("modyard/word-count", "main", "Quicker", "carol")
+	h.push(t, "modyard/add/word-count")
+	head := h.repo.Git("rev-parse", "modyard/add/word-count")
+	h.repo.OpenPull("modyard/add/word-count", "main", "Quicker", "carol")
 	h.branch(t, "main")
 	w := h.user(t, "alice-token")
 	dir := filepath.Join(w.dir, "word-count")
@@ -242,11 +242,11 @@ func TestProposeAgainst(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(t, filepath.Join(dir, "src", "count.py"), "# alice's\n")
-	const want = "acme/modules#1, by carol, proposes it already, from the branch acme:modyard/word-count"
+	const want = "acme/modules#1, by carol, proposes it already, from the branch acme:modyard/add/word-count"
 	if out := w.fails(t, w.dir, "modyard", "propose", "word-count", "--to", "github.com/acme/modules"); !strings.Contains(out, want) {
 		t.Errorf("it printed\n%s\nwant %q", out, want)
 	}
-	if now := h.repo.Git("rev-parse", "modyard/word-count"); now != head {
+	if now := h.repo.Git("rev-parse", "modyard/add/word-count"); now != head {
 		t.Errorf("the branch was at %s and is at %s", head, now)
 	}
 }
@@ -278,17 +278,22 @@ func TestProposeFolder(t *testing.T) {
 	}
 	write(t, filepath.Join(dir, "src", "weights.bin"), "w")
 	write(t, filepath.Join(dir, "notes.bin"), "of no version")
+	write(t, filepath.Join(dir, ".gitignore"), ".env\nsecret.json\n")
+	write(t, filepath.Join(dir, ".env"), "TOKEN=x")
+	write(t, filepath.Join(dir, "src", "secret.json"), "{}")
+	write(t, filepath.Join(dir, "src", ".modyardignore"), "secret.json\n")
+	write(t, filepath.Join(dir, "src", "old.py", "now_a_folder.py"), "")
 	write(t, filepath.Join(dir, "versions", "1.0.2.yaml"), strings.ReplaceAll(string(text), "1.0.1", "1.0.2"))
 	w.run(t, w.dir, "modyard", "propose", "word-count", "--to", "github.com/acme/modules")
 	var got []string
-	for line := range strings.Lines(h.repo.Git("diff", "--name-status", "main", "modyard/word-count")) {
+	for line := range strings.Lines(h.repo.Git("diff", "--no-renames", "--name-status", "main", "modyard/add/word-count")) {
 		got = append(got, strings.ReplaceAll(strings.TrimSpace(line), "\t", " "))
 	}
-	if want := []string{"D modules/word-count/src/old.py", "A modules/word-count/src/weights.bin", "A modules/word-count/versions/1.0.2.yaml"}; !slices.Equal(got, want) {
+	if want := []string{"A modules/word-count/.gitignore", "A modules/word-count/src/.modyardignore", "D modules/word-count/src/old.py", "A modules/word-count/src/old.py/now_a_folder.py", "A modules/word-count/src/weights.bin", "A modules/word-count/versions/1.0.2.yaml"}; !slices.Equal(got, want) {
 		t.Errorf("it differs by %q", got)
 	}
 	h.w.run(t, h.clone, "git", "fetch", "-q", "origin")
-	h.w.run(t, h.clone, "git", "checkout", "-q", "-f", "-B", "proposed", "origin/modyard/word-count")
+	h.w.run(t, h.clone, "git", "checkout", "-q", "-f", "-B", "proposed", "origin/modyard/add/word-count")
 	h.w.run(t, h.clone, "git", "clean", "-q", "-ffdx")
 	if out, err := h.w.command(h.clone, "modyard", "check", "--base", "origin/main").CombinedOutput(); err != nil {
 		t.Errorf("check: %v: %s", err, out)
@@ -310,7 +315,8 @@ func TestProposeBranch(t *testing.T) {
 		}
 		return string(out)
 	}
-	const at, branch = "github.com/acme/modules", "modyard/deprecate-word-count-1.0.0"
+	const at, branch = "github.com/acme/modules", "modyard/deprecate/word-count-1.0.0"
+	next := branchOf("deprecate", "word-count-1.0.0", "@next")
 	if out := propose("slow", at+"@none"); !strings.Contains(out, `there is no branch, tag or commit "none"`) {
 		t.Errorf("no branch: %s", out)
 	}
@@ -338,10 +344,10 @@ func TestProposeBranch(t *testing.T) {
 	}
 	// What a maintainer has added to it stays.
 	h.w.run(t, h.clone, "git", "fetch", "-q", "origin")
-	h.w.run(t, h.clone, "git", "checkout", "-q", "-B", "added", "origin/"+branch)
+	h.w.run(t, h.clone, "git", "checkout", "-q", "-B", "added", "origin/"+next)
 	h.append(t, "notes", "y")
 	h.commit(t, "a maintainer's")
-	h.push(t, "HEAD:refs/heads/"+branch)
+	h.push(t, "HEAD:refs/heads/"+next)
 	if out := propose("other", at+"@next"); !strings.Contains(out, "has a commit that no proposal has made") {
 		t.Errorf("a maintainer's commit: %s", out)
 	}
@@ -382,17 +388,24 @@ func TestProposePrivate(t *testing.T) {
 func TestBranchOf(t *testing.T) {
 	t.Parallel()
 	seen := map[string]string{}
-	for _, name := range []string{"a", "a-b", "a/b", "a b", "a..b", "a.lock", ".a", "é", "è", strings.Repeat("x", 300), strings.Repeat("x", 300) + "y", "a~b", "a@{b", "-a"} {
-		got := branchOf("upgrade", name)
-		if first, twice := seen[got]; twice {
-			t.Errorf("%q and %q have the branch %s", first, name, got)
-		}
-		seen[got] = name
-		if err := exec.Command("git", "check-ref-format", "--branch", got).Run(); err != nil {
-			t.Errorf("%q has the branch %s: %v", name, got, err)
+	for _, kind := range []string{"add", "enable", "upgrade"} {
+		for _, scope := range []string{"", "ml", "@next", "ml@next"} {
+			for _, about := range []string{"a", "a-b", "a/b", "a b", "a..b", "a.lock", ".a", "x.yaml", "x.yml", "enable-a", "é", "è", strings.Repeat("x", 300), strings.Repeat("x", 300) + "y", "a~b", "a@{b", "-a"} {
+				got := branchOf(kind, about, scope)
+				if first, twice := seen[got]; twice {
+					t.Errorf("%q and %q have the branch %s", first, kind+" "+about+" "+scope, got)
+				}
+				seen[got] = kind + " " + about + " " + scope
+				if scope != "" {
+					continue
+				}
+				if err := exec.Command("git", "check-ref-format", "--branch", got).Run(); err != nil {
+					t.Errorf("%q has the branch %s: %v", about, got, err)
+				}
+			}
 		}
 	}
-	if got := branchOf("deprecate", "word-count", "1.0.0"); got != "modyard/deprecate-word-count-1.0.0" {
+	if got := branchOf("deprecate", "word-count-1.0.0", ""); got != "modyard/deprecate/word-count-1.0.0" {
 		t.Error(got)
 	}
 }
@@ -819,10 +832,10 @@ func TestUpgradePull(t *testing.T) {
 			t.Errorf("the text lacks %q: %s", want, pulls[0].Body)
 		}
 	}
-	if got := app.Git("show", ""+branchOf("upgrade", "ml/pipeline")+":ml/pipeline.yaml"); got != strings.Replace(strings.TrimSpace(remotePipeline), "^1", "^2.0.0", 1) && got != strings.Replace(remotePipeline, "^1", "^2.0.0", 1) {
+	if got := app.Git("show", ""+branchOf("upgrade", "ml/pipeline.yaml", "")+":ml/pipeline.yaml"); got != strings.Replace(strings.TrimSpace(remotePipeline), "^1", "^2.0.0", 1) && got != strings.Replace(remotePipeline, "^1", "^2.0.0", 1) {
 		t.Errorf("the pipeline is %s", got)
 	}
-	if got := app.Git("show", ""+branchOf("upgrade", "ml/pipeline")+":ml/pipeline.lock.yaml"); !strings.Contains(got, "version: 2.0.0") {
+	if got := app.Git("show", ""+branchOf("upgrade", "ml/pipeline.yaml", "")+":ml/pipeline.lock.yaml"); !strings.Contains(got, "version: 2.0.0") {
 		t.Errorf("the lock is %s", got)
 	}
 	if out := w.run(t, dir, "git", "status", "--short"); out != "" {

@@ -98,7 +98,7 @@ func indexOf(ctx context.Context, reg *registry.Registry) (files map[string][]by
 		return nil, "", err
 	}
 	dir := path.Join(inside, "modules")
-	changed, err := repo.Changed(ctx, commit, nil)
+	changed, err := repo.Changed(ctx, commit)
 	if err != nil {
 		return nil, "", err
 	}

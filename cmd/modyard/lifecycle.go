@@ -117,9 +117,9 @@ func (a *app) here(ctx context.Context, f *registryFlag, pr bool, what string, d
 		}
 		return err
 	}
-	branch := branchOf(strings.FieldsFunc(what, func(r rune) bool { return r == ' ' || r == '@' })...)
+	kind, about, _ := strings.Cut(what, " ")
 	return a.proposeChange(ctx, change{
-		to: p, branch: branch,
+		to: p, kind: kind, about: strings.Replace(about, "@", "-", 1),
 		make: a.registryChange(p, strings.ToUpper(what[:1])+what[1:], func(reg string) error {
 			_, err := do(&registryFlag{dir: reg})
 			return err

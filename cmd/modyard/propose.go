@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"unicode"
 
 	"github.com/spf13/cobra"
@@ -18,6 +19,7 @@ import (
 	"github.com/modyard/modyard/registry"
 	"github.com/modyard/modyard/registry/git"
 	"github.com/modyard/modyard/registry/github"
+	"github.com/modyard/modyard/registry/snapshot"
 	"github.com/modyard/modyard/schema"
 )
 
@@ -64,16 +66,16 @@ func (a *app) propose(ctx context.Context, dir, to, title string, dry bool) erro
 		return err
 	}
 	return a.proposeChange(ctx, change{
-		to: place, branch: branchOf(m.Name), dry: dry,
+		to: place, kind: "add", about: m.Name, dry: dry,
 		make: a.registryChange(place, title, func(reg string) error { return replaceModule(filepath.Join(reg, "modules", m.Name), dir) }),
 	})
 }
 
 // change is a change of a repository on GitHub.
 type change struct {
-	to     *place
-	branch string
-	dry    bool
+	to          *place
+	kind, about string // which name its branch
+	dry         bool
 	// make changes a copy of the repository, root, that is at the commit, and checks
 	// what it made.
 	make func(ctx context.Context, root, commit string) (made, error)
@@ -82,24 +84,25 @@ type change struct {
 // made is a change that was made.
 type made struct {
 	title, body string
-	// whole are folders all of which are proposed, also what git would ignore.
-	whole []string
+	// forced are files that are proposed though git ignores them, from the root.
+	forced []string
 }
 
-// branchOf names the branch of a proposal: two of them never have one name.
-func branchOf(parts ...string) string {
-	name := strings.Join(parts, "-")
+// branchOf names the branch of a proposal of a kind, such as deprecate, about
+// something: two that are about different things never have one name. Scope tells
+// apart what the same thing is in; "" for the usual.
+func branchOf(kind, about, scope string) string {
 	plain := strings.Map(func(r rune) rune {
 		if r < 128 && (r == '-' || r == '_' || r == '.' || unicode.IsLetter(r) || unicode.IsDigit(r)) {
 			return r
 		}
 		return '-'
-	}, name)
+	}, about)
 	plain = strings.Trim(strings.ReplaceAll(strings.TrimSuffix(plain, ".lock"), "..", "--"), ".")
-	if plain != name { // as git's names of branches may not be
-		plain = fmt.Sprintf("%.100s-%x", plain, sha256.Sum256([]byte(name)))[:min(len(plain), 100)+1+8]
+	if plain != about || scope != "" { // as git's names of branches may not be
+		plain = fmt.Sprintf("%.100s-%x", plain, sha256.Sum256([]byte(about+"\x00"+scope)))[:min(len(plain), 100)+1+8]
 	}
-	return "modyard/" + plain
+	return "modyard/" + kind + "/" + plain
 }
 
 // proposeChange makes a change in a copy of a repository's branch, the default one
@@ -114,11 +117,13 @@ func (a *app) proposeChange(ctx context.Context, ch change) error {
 		return err
 	}
 	repo := github.Repo{Owner: p.owner, Name: p.name}
-	onto := p.ref
-	if onto == "" {
-		if onto, err = c.DefaultBranch(ctx, repo); err != nil {
-			return err
-		}
+	usual, err := c.DefaultBranch(ctx, repo)
+	if err != nil {
+		return err
+	}
+	onto, scope := cmpOr(p.ref, usual), p.folder
+	if onto != usual {
+		scope += "@" + onto
 	}
 	cache, err := a.remoteCache()
 	if err != nil {
@@ -156,7 +161,7 @@ func (a *app) proposeChange(ctx context.Context, ch change) error {
 			return &hinted{fmt.Sprintf("%q is a link in %s, in whose place nothing is proposed", name, repo), "a registry holds plain files: remove the link first"}
 		}
 	}
-	files, modes, err := changedFiles(ctx, work, w.Commit, m.whole)
+	files, modes, err := changedFiles(ctx, work, w.Commit, m.forced)
 	if err != nil {
 		return err
 	}
@@ -171,7 +176,7 @@ func (a *app) proposeChange(ctx context.Context, ch change) error {
 		a.say("would open a pull request: %s", m.title)
 		return nil
 	}
-	done, err := c.Propose(ctx, repo, github.Proposal{Onto: onto, Base: w.Commit, Branch: ch.branch, Title: m.title, Body: m.body, Files: files, Modes: modes})
+	done, err := c.Propose(ctx, repo, github.Proposal{Onto: onto, Base: w.Commit, Branch: branchOf(ch.kind, ch.about, scope), Title: m.title, Body: m.body, Files: files, Modes: modes})
 	if err != nil {
 		return err
 	}
@@ -210,14 +215,49 @@ func (a *app) registryChange(to *place, title string, do func(reg string) error)
 		if r.Verdict == verdictProblems {
 			return m, r.exit()
 		}
-		for _, add := range res.Added {
-			if one, err := res.Registry.Pick(add.Module, add.Version, registry.PickOptions{AllowDisabled: true}); err == nil && one.Folder() != "" && !slices.Contains(m.whole, one.Folder()) {
-				m.whole = append(m.whole, one.Folder())
-			}
+		if m.forced, err = ignoredSources(ctx, res); err != nil {
+			return m, err
+		}
+		for _, name := range m.forced {
+			a.say("note: %s is proposed though git ignores it: a new version's digest has it", name)
 		}
 		m.title, m.body = cmpOr(title, r.title()), r.markdown()
 		return m, nil
 	}
+}
+
+// ignoredSources lists the files of new versions' snapshots that git ignores,
+// from the repository's root.
+func ignoredSources(ctx context.Context, res *registry.Checked) ([]string, error) {
+	var out []string
+	for _, add := range res.Added {
+		one, err := res.Registry.Pick(add.Module, add.Version, registry.PickOptions{AllowDisabled: true})
+		if err != nil || one.Folder() == "" {
+			continue // it is disabled, or its files are elsewhere
+		}
+		repo, err := git.Open(ctx, one.Folder())
+		if err != nil {
+			return nil, err
+		}
+		inside, err := repo.Rel(one.Folder())
+		if err != nil {
+			return nil, err
+		}
+		tree, err := snapshot.Folder(one.Folder())
+		if err != nil {
+			return nil, err
+		}
+		ignored, err := repo.Ignored(ctx, inside)
+		if err != nil {
+			return nil, err
+		}
+		for _, name := range tree.Files() {
+			if p := path.Join(inside, name); slices.Contains(ignored, p) && !slices.Contains(out, p) {
+				out = append(out, p)
+			}
+		}
+	}
+	return out, nil
 }
 
 // title says in a line what is new.
@@ -236,28 +276,24 @@ func (r *review) title() string {
 const maxProposed = 64 << 20
 
 // changedFiles reads what differs from a commit, by path; nil for what is gone.
-// Of the folders in whole it has what git ignores, too.
-func changedFiles(ctx context.Context, dir, commit string, whole []string) (files map[string][]byte, modes map[string]string, err error) {
+// It has the files in forced, too, which git ignores.
+func changedFiles(ctx context.Context, dir, commit string, forced []string) (files map[string][]byte, modes map[string]string, err error) {
 	repo, err := git.Open(ctx, dir)
 	if err != nil {
 		return nil, nil, err
 	}
-	for i, folder := range whole {
-		if whole[i], err = repo.Rel(folder); err != nil {
-			return nil, nil, err
-		}
-	}
-	names, err := repo.Changed(ctx, commit, whole)
+	names, err := repo.Changed(ctx, commit)
 	if err != nil {
 		return nil, nil, err
 	}
+	names = append(names, forced...)
 	files, modes = map[string][]byte{}, map[string]string{}
 	total := int64(0)
 	for _, name := range names {
 		file := filepath.Join(dir, filepath.FromSlash(name))
 		info, err := os.Lstat(file)
-		if errors.Is(err, fs.ErrNotExist) {
-			files[name] = nil
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || err == nil && info.IsDir() {
+			files[name] = nil // gone, or a file's place has become a folder, or the reverse
 			continue
 		}
 		if err != nil {
@@ -284,28 +320,18 @@ func changedFiles(ctx context.Context, dir, commit string, whole []string) (file
 // replaceModule makes a module's folder what another one is. Its published
 // versions stay, and the folders and files in it that the other has nothing of.
 func replaceModule(to, from string) error {
-	err := filepath.WalkDir(to, func(p string, d fs.DirEntry, err error) error {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil // it is new
-		}
-		rel, rerr := filepath.Rel(to, p)
-		if err := errors.Join(err, rerr); err != nil {
-			return err
-		}
-		folder, _, deep := strings.Cut(filepath.ToSlash(rel), "/")
-		if folder == "versions" || !deep {
-			return nil
-		}
-		if _, err := os.Lstat(filepath.Join(from, folder)); err != nil {
-			return nil //nolint:nilerr // the other has nothing of this folder
-		}
-		if _, err := os.Lstat(filepath.Join(from, rel)); d.IsDir() || err == nil {
-			return nil
-		}
-		return os.Remove(p)
-	})
+	have, err := os.ReadDir(from)
 	if err != nil {
 		return err
+	}
+	for _, e := range have {
+		there, err := os.Lstat(filepath.Join(to, e.Name()))
+		if err != nil || e.Name() == "versions" || !there.IsDir() && !e.IsDir() {
+			continue // it is new, stays, or is written over
+		}
+		if err := os.RemoveAll(filepath.Join(to, e.Name())); err != nil {
+			return err
+		}
 	}
 	return overlay(to, from)
 }

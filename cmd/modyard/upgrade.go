@@ -157,8 +157,7 @@ func (a *app) proposeUpgrade(ctx context.Context, u upgrading) error {
 	if err != nil {
 		return err
 	}
-	branch := branchOf("upgrade", strings.TrimSuffix(inside, path.Ext(inside)))
-	return a.proposeChange(ctx, change{to: to, branch: branch, dry: u.dry, make: func(ctx context.Context, root, _ string) (m made, err error) {
+	return a.proposeChange(ctx, change{to: to, kind: "upgrade", about: inside, dry: u.dry, make: func(ctx context.Context, root, _ string) (m made, err error) {
 		u.file = filepath.Join(root, filepath.FromSlash(inside))
 		if _, err := os.Stat(u.file); err != nil {
 			return m, &hinted{fmt.Sprintf("the default branch of %s/%s has no %s", to.owner, to.name, inside), "push the pipeline first"}

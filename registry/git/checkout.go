@@ -165,30 +165,33 @@ func (w *Working) IsBranch(ctx context.Context, name string) bool {
 	return err == nil
 }
 
+// Ignored lists the files of a folder, from the root, that git ignores and does
+// not have all the same.
+func (r *Repo) Ignored(ctx context.Context, folder string) ([]string, error) {
+	if folder == "." {
+		folder = ""
+	}
+	return r.names(ctx, "ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--full-name", "--", ":(top,literal)"+folder)
+}
+
 // Changed lists the files that differ from a commit, also those that git does
-// not know yet and does not ignore. Of the folders in whole, those that it
-// ignores are listed as well.
-func (r *Repo) Changed(ctx context.Context, commit string, whole []string) ([]string, error) {
-	asks := [][]string{
-		{"diff", "--name-only", "-z", "--no-renames", "--no-ext-diff", commit},
-		{"ls-files", "-z", "--others", "--exclude-standard"},
+// not know yet and does not ignore.
+func (r *Repo) Changed(ctx context.Context, commit string) ([]string, error) {
+	differ, err := r.names(ctx, "diff", "--name-only", "-z", "--no-renames", "--no-ext-diff", commit)
+	if err != nil {
+		return nil, err
 	}
-	for _, folder := range whole {
-		asks = append(asks, []string{"ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--", ":(top,literal)" + folder})
+	others, err := r.names(ctx, "ls-files", "-z", "--others", "--exclude-standard")
+	return append(differ, others...), err
+}
+
+// names runs git and splits what it lists.
+func (r *Repo) names(ctx context.Context, args ...string) ([]string, error) {
+	data, err := r.Output(ctx, args...)
+	if err != nil || len(data) == 0 {
+		return nil, err
 	}
-	var out []string
-	for _, args := range asks {
-		data, err := r.Output(ctx, args...)
-		if err != nil {
-			return nil, err
-		}
-		for name := range strings.SplitSeq(string(data), "\x00") {
-			if name != "" {
-				out = append(out, name)
-			}
-		}
-	}
-	return out, nil
+	return strings.Split(strings.TrimSuffix(string(data), "\x00"), "\x00"), nil
 }
 
 // update brings the branches and tags.

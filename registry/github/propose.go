@@ -220,7 +220,7 @@ func (c *Client) setBranch(ctx context.Context, at Repo, branch string, there bo
 func (c *Client) ourPull(ctx context.Context, repo Repo, head, base string) (*github.PullRequest, error) {
 	var open []*github.PullRequest
 	err := c.call(ctx, "cannot list the pull requests of "+repo.String(), func() (resp *github.Response, err error) {
-		open, resp, err = c.gh.PullRequests.List(ctx, repo.Owner, repo.Name, &github.PullRequestListOptions{State: "open", Head: head, Base: base})
+		open, resp, err = c.gh.PullRequests.List(ctx, repo.Owner, repo.Name, &github.PullRequestListOptions{State: "open", Head: head})
 		return resp, err
 	})
 	if err != nil || len(open) == 0 {
@@ -235,6 +235,9 @@ func (c *Client) ourPull(ctx context.Context, repo Repo, head, base string) (*gi
 			Message: fmt.Sprintf("%s#%d, by %s, proposes it already, from the branch %s", repo, open[0].GetNumber(), by, head),
 			Hint:    "commit to that branch, or close it first",
 		}
+	}
+	if at := open[0].GetBase().GetRef(); at != base {
+		return nil, &ProblemError{Message: fmt.Sprintf("%s#%d proposes what is on the branch %s, for %s and not for %s", repo, open[0].GetNumber(), head, at, base), Hint: "close it first"}
 	}
 	return open[0], nil
 }
