@@ -108,7 +108,7 @@ func (h *hub) pullRequest(t *testing.T, number int, change func(e map[string]any
 		e["number"], pull["number"] = number, number
 		pull["title"] = evil
 		pull["body"] = evil
-		pull["base"].(map[string]any)["sha"] = h.head(t, "origin/main")
+		pull["base"].(map[string]any)["sha"], pull["base"].(map[string]any)["ref"] = h.head(t, "origin/main"), "main"
 		pull["head"].(map[string]any)["sha"] = h.head(t, "HEAD")
 		pull["head"].(map[string]any)["ref"] = evil
 		if change != nil {

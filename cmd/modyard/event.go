@@ -19,6 +19,7 @@ type event struct {
 		Number int `json:"number"`
 		Base   struct {
 			SHA string `json:"sha"`
+			Ref string `json:"ref"`
 		} `json:"base"`
 		Head struct {
 			SHA string `json:"sha"`
@@ -124,9 +125,12 @@ func (a *app) forkPoint(ctx context.Context, dir string, e *event, base string) 
 			return "", err
 		}
 		// What GitHub merges to try a pull request has the base's branch as it was
-		// then, which may be later than the event's.
-		if second, err := repo.Commit(ctx, "HEAD^2"); err == nil && second == want {
-			return repo.Commit(ctx, "HEAD^1")
+		// then, which may be later than the event's. Anybody can merge: the first
+		// parent must be on that branch.
+		if second, err := repo.Commit(ctx, "HEAD^2"); err == nil && second == want && e.PullRequest != nil {
+			if _, err := repo.Output(ctx, "merge-base", "--is-ancestor", "HEAD^1", "refs/remotes/origin/"+e.PullRequest.Base.Ref); err == nil {
+				return repo.Commit(ctx, "HEAD^1")
+			}
 		}
 		if head != want {
 			return "", &hinted{

@@ -31,10 +31,17 @@ func (a *app) fromEvent(ctx context.Context, reg *registry.Registry, args []stri
 	branch := e.Repository.DefaultBranch
 	tag, isTag := strings.CutPrefix(e.Ref, "refs/tags/")
 	if isTag {
-		name, _, isOurs := versionTag(tag)
-		if !isOurs || !slices.Contains(reg.Names(), name) && len(schema.Nearest(name, reg.Names())) == 0 {
-			a.say("note: the tag %s is of no version of a module here: there is nothing to publish", tag)
+		name, number, ok := strings.Cut(tag, "/v")
+		if !slices.Contains(reg.Names(), name) {
+			hint := ""
+			if near := schema.Nearest(name, reg.Names()); len(near) > 0 {
+				hint = "; did you mean " + near[0] + "/v" + number + "?"
+			}
+			a.say("note: the tag %s is of no module here: there is nothing to publish%s", tag, hint)
 			return nil, true, nil
+		}
+		if _, _, isVersion := versionTag(tag); ok && !isVersion {
+			return nil, false, &hinted{fmt.Sprintf("the tag %s names no version of %q", tag, name), "a tag is such as " + name + "/v2.1.0"}
 		}
 		if _, err := onDefault(ctx, reg.Dir, e.Ref, "the tag "+tag, branch); err != nil {
 			return nil, false, err
