@@ -3,10 +3,14 @@ package main
 import (
 	"bytes"
 	"context"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/modyard/modyard/registry"
+	"github.com/modyard/modyard/schema"
 )
 
 // Each exit code, by a command that gives it.
@@ -71,5 +75,26 @@ func TestExitInterrupted(t *testing.T) {
 	var out, errs bytes.Buffer
 	if got := run(ctx, []string{"run", "p.yaml", "--store", "store"}, stdio{nil, &out, &errs}, os.LookupEnv); got != exitInterrupted {
 		t.Errorf("exit code %d, want %d: %s", got, exitInterrupted, errs.String())
+	}
+}
+
+// TestImagesTo: a workflow of a new registry publishes to its own packages.
+func TestImagesTo(t *testing.T) {
+	for _, c := range []struct {
+		to, images, event, repository, server, want string
+	}{
+		{"", "", "e.json", "Acme/Modules", "", "ghcr.io/acme/modules"},
+		{"", "", "", "Acme/Modules", "", ""},
+		{"", "", "e.json", "", "", ""},
+		{"", "", "e.json", "Acme/Modules", "https://ghe.example.com", ""},
+		{"", "ghcr.io/acme/other", "e.json", "Acme/Modules", "", "ghcr.io/acme/other"},
+		{"ghcr.io/acme/third", "ghcr.io/acme/other", "e.json", "Acme/Modules", "", "ghcr.io/acme/third"},
+	} {
+		env := map[string]string{"GITHUB_REPOSITORY": c.repository, "GITHUB_SERVER_URL": c.server}
+		a := &app{stdio: stdio{err: io.Discard}, lookup: func(name string) (string, bool) { v, ok := env[name]; return v, ok }}
+		reg := &registry.Registry{Registry: &schema.Registry{Images: c.images}}
+		if got := a.imagesTo(reg, &publishOptions{to: c.to, event: c.event}); got != c.want {
+			t.Errorf("%+v: %s", c, got)
+		}
 	}
 }

@@ -50,6 +50,9 @@ which is edited in place. Nothing of the pull request is executed.
 			if o.explain != "" {
 				return a.explain(o.explain)
 			}
+			if err := eventGiven(cmd); err != nil {
+				return err
+			}
 			target := ""
 			if len(args) == 1 {
 				target = args[0]

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/spf13/cobra"
+
 	"github.com/modyard/modyard/registry/git"
 	"github.com/modyard/modyard/registry/github"
 )
@@ -44,6 +46,15 @@ type event struct {
 	} `json:"label"`
 	Ref    string `json:"ref"`
 	Before string `json:"before"`
+}
+
+// eventGiven refuses --event without a file, as $GITHUB_EVENT_PATH is outside of
+// GitHub Actions.
+func eventGiven(cmd *cobra.Command) error {
+	if f := cmd.Flags().Lookup("event"); f.Changed && f.Value.String() == "" {
+		return usagef("--event names no file: GitHub Actions has it in $GITHUB_EVENT_PATH")
+	}
+	return nil
 }
 
 // maxEvent bounds an event, in bytes.

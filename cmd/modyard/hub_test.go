@@ -70,7 +70,7 @@ func TestRemoteRegistry(t *testing.T) {
 	if out := w.run(t, w.dir, "modyard", "list", "--registry", at); !strings.Contains(out, "word-count  1.0.0") {
 		t.Errorf("list: %s", out)
 	}
-	if out := w.run(t, w.dir, "modyard", "show", "word-count", "--registry", at+"@main"); !strings.Contains(out, "param   least") {
+	if out := w.run(t, w.dir, "modyard", "show", "word-count", "--registry", "https://"+at+".git@main"); !strings.Contains(out, "param   least") {
 		t.Errorf("show: %s", out)
 	}
 	if out := w.run(t, w.dir, "modyard", "search", "words", "--registry", at); !strings.Contains(out, "word-count") {
@@ -122,9 +122,11 @@ func TestRemoteRegistry(t *testing.T) {
 	}
 	// What is not there is said, and looked for nowhere else.
 	for location, want := range map[string]string{
-		"github.com/acme/none":         "it is not there, or it is private",
-		"github.com/acme/modules@nope": "cannot read acme/modules at nope",
-		"github.com/acme":              "write github.com/OWNER/REPO@REF",
+		"github.com/acme/none":                         "it is not there, or it is private",
+		"github.com/acme/modules@nope":                 `acme/modules has no branch, tag or commit "nope"`,
+		"https://github.com/acme/none":                 "it is not there, or it is private",
+		"https://github.com/acme/modules/tree/main/ml": "write github.com/acme/modules/ml@main",
+		"github.com/acme":                              "write github.com/OWNER/REPO@REF",
 	} {
 		if out := w.fails(t, w.dir, "modyard", "list", "--registry", location); !strings.Contains(out, want) {
 			t.Errorf("%s: %s", location, out)
@@ -429,9 +431,13 @@ func TestIndex(t *testing.T) {
 	maintainer := h.user(t, "alice-token")
 	maintainer.env = append(maintainer.env, "GITHUB_REPOSITORY=acme/modules")
 	for _, want := range []string{"has the index of", "is that of"} {
+		h.s.Forget()
 		out, err := maintainer.command(h.clone, "modyard", "index", "--push").CombinedOutput()
 		if err != nil || !strings.Contains(string(out), want) {
 			t.Fatalf("%v: %s", err, out)
+		}
+		if got := h.s.Requests(); len(got) > 6 {
+			t.Errorf("to put the index took %q", got)
 		}
 	}
 	if got := h.repo.Git("show", "gh-pages:modyard/v1/modules/word-count.jsonl"); !strings.HasPrefix(got, `{"version":"1.0.0","digest":"sha256:`) {

@@ -54,7 +54,12 @@ password of a key is read from COSIGN_PASSWORD.
   modyard publish --all --to ghcr.io/acme/modules
   modyard publish train-model@2.1.0 --to oci:layout
   modyard publish --event "$GITHUB_EVENT_PATH" --release`,
-		RunE: func(cmd *cobra.Command, args []string) error { return a.publish(cmd.Context(), args, o) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := eventGiven(cmd); err != nil {
+				return err
+			}
+			return a.publish(cmd.Context(), args, o)
+		},
 	}
 	o.register(cmd)
 	f := cmd.Flags()
@@ -106,7 +111,7 @@ func (a *app) publish(ctx context.Context, args []string, o *publishOptions) err
 	if err != nil {
 		return err
 	}
-	to := cmpOr(o.to, reg.Images)
+	to := a.imagesTo(reg, o)
 	if to == "" && !o.dry {
 		return &hinted{"the registry does not say where images are published", "add images: HOST/PREFIX to registry.yaml, or name it: --to HOST/PREFIX"}
 	}
@@ -147,6 +152,17 @@ func (a *app) publish(ctx context.Context, args []string, o *publishOptions) err
 	}
 	a.outputs(rows)
 	return a.published(rows, failed, o)
+}
+
+// imagesTo is where images go: for a workflow of a registry that does not say, to
+// where its repository's packages are.
+func (a *app) imagesTo(reg *registry.Registry, o *publishOptions) string {
+	to := cmpOr(o.to, reg.Images)
+	if name, _ := a.lookup("GITHUB_REPOSITORY"); to == "" && o.event != "" && name != "" && a.actionsHost() == "github.com" {
+		to = "ghcr.io/" + strings.ToLower(name)
+		a.say("note: images go to %s; with images: %s in registry.yaml others find them", to, to)
+	}
+	return to
 }
 
 // index puts the index where the registry says. That of an older commit than

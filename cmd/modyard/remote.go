@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"strings"
 
@@ -24,9 +25,14 @@ type place struct {
 	ref                       string // a branch, a tag or a commit; "" for the default branch
 }
 
-// parsePlace reads HOST/OWNER/REPO[/FOLDER][@REF] of a GitHub server, or a git
-// URL with or without @REF. It is nil for a folder on this disk.
+// parsePlace reads [https://]HOST/OWNER/REPO[/FOLDER][@REF] of a GitHub server, or
+// another git URL with or without @REF. It is nil for a folder on this disk.
 func (a *app) parsePlace(location string) (*place, error) {
+	if rest, ok := strings.CutPrefix(location, "https://"); ok {
+		if host, _, _ := strings.Cut(rest, "/"); a.isGitHub(host) {
+			location = rest
+		}
+	}
 	at := 0 // where the path begins
 	if scheme, rest, ok := strings.Cut(location, "://"); ok {
 		slash := strings.IndexByte(rest, '/')
@@ -51,7 +57,12 @@ func (a *app) parsePlace(location string) (*place, error) {
 	if len(elem) < 3 || elem[1] == "" || elem[2] == "" {
 		return nil, usagef("%q is no registry: write %s/OWNER/REPO@REF", location, elem[0])
 	}
-	return &place{host: elem[0], owner: elem[1], name: strings.TrimSuffix(elem[2], ".git"), folder: strings.Join(elem[3:], "/"), ref: ref}, nil
+	p := &place{host: elem[0], owner: elem[1], name: strings.TrimSuffix(elem[2], ".git"), ref: ref}
+	if rest := elem[3:]; len(rest) > 1 && rest[0] == "tree" { // as a browser has it
+		return nil, usagef("%q is the address of a page: write %s@%s", location, path.Join(append(elem[:3:3], rest[2:]...)...), rest[1])
+	}
+	p.folder = strings.Join(elem[3:], "/")
+	return p, nil
 }
 
 // address is that of the repository.

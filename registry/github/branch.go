@@ -12,7 +12,7 @@ import (
 	"github.com/google/go-github/v60/github"
 )
 
-// PutFolder makes a folder of a branch hold these files and no others, in one
+// PutFolder makes a folder of a branch hold these texts and no others, in one
 // commit, and makes the branch when it is not there. Files that are there as
 // they are cost no request. It reports whether anything changed.
 func (c *Client) PutFolder(ctx context.Context, repo Repo, branch, folder, message string, files map[string][]byte) (bool, error) {
@@ -59,7 +59,7 @@ func (c *Client) putFolder(ctx context.Context, repo Repo, branch, folder, messa
 	if len(p.Files) == 0 {
 		return false, nil
 	}
-	commit, err := c.commitFiles(ctx, repo, p, message)
+	commit, err := c.commitTexts(ctx, repo, p, message)
 	if err != nil {
 		return false, err
 	}

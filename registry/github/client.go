@@ -251,11 +251,15 @@ func limitOf(err error) (limit, bool) {
 // done.
 func broken(resp *github.Response, err error) bool {
 	if resp != nil && resp.Response != nil {
-		return resp.StatusCode >= 500 && resp.Request.Method == http.MethodGet
+		return (resp.StatusCode >= 500 || cut(resp)) && resp.Request.Method == http.MethodGet
 	}
 	ue, ok := errors.AsType[*url.Error](err)
 	return ok && strings.EqualFold(ue.Op, http.MethodGet)
 }
+
+// cut reports whether an answer that was good has ended too early, or is not what
+// the API answers.
+func cut(resp *github.Response) bool { return resp.StatusCode < 300 }
 
 // explain says what an answer means for a person.
 func (c *Client) explain(what string, resp *github.Response, err error) error {
@@ -286,7 +290,7 @@ func (c *Client) explain(what string, resp *github.Response, err error) error {
 			p.Message, p.Hint = what+": it is not there, or the token may not see it", ""
 		}
 	default:
-		p.World = resp.StatusCode >= 500
+		p.World = resp.StatusCode >= 500 || cut(resp)
 	}
 	return p
 }

@@ -205,7 +205,7 @@ func TestRefused(t *testing.T) {
 			_, err := c.At(t.Context(), github.Repo{Owner: "acme", Name: "hidden"}, "main", "")
 			return err
 		}, "the token may not see it", ""},
-		{"no branch", "alice-token", func(c *github.Client) error { _, err := c.At(t.Context(), modules, "nope", ""); return err }, "cannot read acme/modules at nope: it is not there", ""},
+		{"no branch", "alice-token", func(c *github.Client) error { _, err := c.At(t.Context(), modules, "nope", ""); return err }, `acme/modules has no branch, tag or commit "nope"`, ""},
 		{"read only", "reader-token", func(c *github.Client) error {
 			_, err := c.Comment(t.Context(), modules, pull, "<!-- m -->", "x")
 			if !errors.Is(err, github.ErrReadOnly) {
@@ -331,11 +331,16 @@ func TestBroken(t *testing.T) {
 	s, _ := started(t)
 	n := 0
 	s.Fault(func(w http.ResponseWriter, r *http.Request) bool {
-		if n++; n > 2 {
+		if n++; n > 3 {
 			return false
 		}
-		if n == 1 {
+		switch n {
+		case 1:
 			w.WriteHeader(http.StatusBadGateway)
+			return true
+		case 2: // within its body
+			w.Header().Set("Content-Length", "5000")
+			fmt.Fprint(w, "{")
 			return true
 		}
 		conn, _, err := w.(http.Hijacker).Hijack()

@@ -121,29 +121,19 @@ func (c *Client) fork(ctx context.Context, repo Repo) (Repo, error) {
 
 // commitFiles puts the files on the base, blob by blob.
 func (c *Client) commitFiles(ctx context.Context, at Repo, p Proposal, message string) (string, error) {
-	var names []string
-	for name := range p.Files {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	entries := make([]*github.TreeEntry, len(names))
+	entries := treeEntries(p)
 	g, sending := errgroup.WithContext(ctx)
 	const atOnce = 4 // GitHub asks not to write more at a time
 	g.SetLimit(atOnce)
-	for i, name := range names {
-		mode := p.Modes[name]
-		if mode == "" {
-			mode = "100644"
-		}
-		entries[i] = &github.TreeEntry{Path: &name, Mode: &mode, Type: new("blob")}
-		if p.Files[name] == nil {
+	for _, e := range entries {
+		if p.Files[e.GetPath()] == nil {
 			continue
 		}
 		g.Go(func() error {
-			return c.call(sending, "cannot send "+name, func() (*github.Response, error) {
-				blob, resp, err := c.gh.Git.CreateBlob(sending, at.Owner, at.Name, &github.Blob{Content: new(base64.StdEncoding.EncodeToString(p.Files[name])), Encoding: new("base64")})
+			return c.call(sending, "cannot send "+e.GetPath(), func() (*github.Response, error) {
+				blob, resp, err := c.gh.Git.CreateBlob(sending, at.Owner, at.Name, &github.Blob{Content: new(base64.StdEncoding.EncodeToString(p.Files[e.GetPath()])), Encoding: new("base64")})
 				if err == nil {
-					entries[i].SHA = blob.SHA
+					e.SHA = blob.SHA
 				}
 				return resp, err
 			})
@@ -152,19 +142,49 @@ func (c *Client) commitFiles(ctx context.Context, at Repo, p Proposal, message s
 	if err := g.Wait(); err != nil {
 		return "", err
 	}
-	var tree *github.Tree
-	err := c.call(ctx, "cannot send the list of files", func() (resp *github.Response, err error) {
-		tree, resp, err = c.gh.Git.CreateTree(ctx, at.Owner, at.Name, p.Base, entries)
-		return resp, err
-	})
-	if err != nil {
-		return "", err
+	return c.commitTree(ctx, at, p.Base, entries, message)
+}
+
+// commitTexts is commitFiles for many small texts: they are sent with their list.
+func (c *Client) commitTexts(ctx context.Context, at Repo, p Proposal, message string) (string, error) {
+	entries := treeEntries(p)
+	for _, e := range entries {
+		if data := p.Files[e.GetPath()]; data != nil {
+			e.Content = new(string(data))
+		}
+	}
+	return c.commitTree(ctx, at, p.Base, entries, message)
+}
+
+func treeEntries(p Proposal) []*github.TreeEntry {
+	var entries []*github.TreeEntry
+	for name := range p.Files {
+		mode := cmp.Or(p.Modes[name], "100644")
+		entries = append(entries, &github.TreeEntry{Path: &name, Mode: &mode, Type: new("blob")})
+	}
+	slices.SortFunc(entries, func(a, b *github.TreeEntry) int { return strings.Compare(a.GetPath(), b.GetPath()) })
+	return entries
+}
+
+// commitTree commits entries on a base, a list at a time.
+func (c *Client) commitTree(ctx context.Context, at Repo, base string, entries []*github.TreeEntry, message string) (string, error) {
+	const most = 500 // in one list
+	tree := &github.Tree{SHA: &base}
+	for list := range slices.Chunk(entries, most) {
+		on := tree.GetSHA()
+		err := c.call(ctx, "cannot send the list of files", func() (resp *github.Response, err error) {
+			tree, resp, err = c.gh.Git.CreateTree(ctx, at.Owner, at.Name, on, list)
+			return resp, err
+		})
+		if err != nil {
+			return "", err
+		}
 	}
 	var commit string
-	err = c.call(ctx, "cannot commit", func() (*github.Response, error) {
+	err := c.call(ctx, "cannot commit", func() (*github.Response, error) {
 		var parents []*github.Commit
-		if p.Base != "" {
-			parents = append(parents, &github.Commit{SHA: &p.Base})
+		if base != "" {
+			parents = append(parents, &github.Commit{SHA: &base})
 		}
 		made, resp, err := c.gh.Git.CreateCommit(ctx, at.Owner, at.Name, &github.Commit{Message: &message, Tree: tree, Parents: parents}, nil)
 		commit = made.GetSHA()

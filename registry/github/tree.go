@@ -104,7 +104,12 @@ func (c *Client) commit(ctx context.Context, repo Repo, ref string) (string, err
 		now = sha
 		return resp, err
 	})
-	if err != nil {
+	switch {
+	case answered(err, http.StatusUnprocessableEntity):
+		return "", &ProblemError{Message: fmt.Sprintf("%s has no branch, tag or commit %q", repo, strings.TrimPrefix(name, "heads/")), NotFound: true, Err: err}
+	case answered(err, http.StatusConflict):
+		return "", &ProblemError{Message: fmt.Sprintf("%s has no commit yet", repo), NotFound: true, Err: err}
+	case err != nil:
 		return "", err
 	}
 	if !isHash(now) {
