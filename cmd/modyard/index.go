@@ -69,7 +69,7 @@ func (a *app) index(ctx context.Context, f *registryFlag, out, key string, push 
 		if err != nil {
 			return err
 		}
-		return a.pushIndex(ctx, reg, signer, files, commit)
+		return a.pushIndex(ctx, reg, signer, files, commit, "")
 	}
 	for name, data := range files {
 		dst := filepath.Join(out, filepath.FromSlash(name))
@@ -122,23 +122,44 @@ func indexOf(ctx context.Context, reg *registry.Registry) (files map[string][]by
 	return files, commit, err
 }
 
-func (a *app) pushIndex(ctx context.Context, reg *registry.Registry, signer attest.Signer, files map[string][]byte, commit string) error {
-	switch reg.Index {
-	case "":
+// pushIndex puts an index of a commit where the registry says, unless the branch
+// of is at another commit by now: that has an index of its own. Without of it is
+// put in any case.
+func (a *app) pushIndex(ctx context.Context, reg *registry.Registry, signer attest.Signer, files map[string][]byte, commit, of string) error {
+	if reg.Index == "" {
 		return &hinted{"the registry does not say where its index is", "add index: gh-pages, a branch, or index: oci to registry.yaml"}
-	case indexOCI:
+	}
+	var c *github.Client
+	var repo github.Repo
+	if reg.Index != indexOCI || of != "" {
+		var host string
+		var err error
+		if repo, host, err = a.hub(reg); err != nil {
+			return err
+		}
+		if c, err = a.github(ctx, host); err != nil {
+			return err
+		}
+	}
+	older := false
+	still := func(ctx context.Context) (bool, error) {
+		if of == "" {
+			return true, nil
+		}
+		tip, err := c.Tip(ctx, repo, of)
+		if older = err == nil && tip != commit; older {
+			a.say("note: the index is left to a run at the branch's last commit, %.12s", tip)
+		}
+		return !older, err
+	}
+	if reg.Index == indexOCI {
+		if ok, err := still(ctx); err != nil || !ok {
+			return err
+		}
 		return a.pushIndexImage(ctx, reg, signer, files, commit)
 	}
-	repo, host, err := a.hub(reg)
-	if err != nil {
-		return err
-	}
-	c, err := a.github(ctx, host)
-	if err != nil {
-		return err
-	}
-	changed, err := c.PutFolder(ctx, repo, reg.Index, registry.IndexDir, fmt.Sprintf("Index of %.12s", commit), files)
-	if err != nil {
+	changed, err := c.PutFolder(ctx, repo, reg.Index, registry.IndexDir, fmt.Sprintf("Index of %.12s", commit), files, still)
+	if err != nil || older {
 		return err
 	}
 	if !changed {

@@ -25,7 +25,7 @@ type publishOptions struct {
 	all, dry, asJSON bool
 	since, to, key   string
 	event            string
-	tip              string // the last commit of the default branch, if the event names that
+	branch, tip      string // the default branch that the event names, and its last commit here
 	release          bool
 }
 
@@ -171,15 +171,11 @@ func (p *publishing) index(ctx context.Context) error {
 	if p.reg.Index == "" {
 		return nil
 	}
-	if p.tip != "" && p.tip != p.source.commit {
-		p.a.say("note: the index is left to a run at the branch's last commit, %.12s", p.tip)
-		return nil
-	}
 	files, commit, err := indexOf(ctx, p.reg)
 	if err != nil {
 		return err
 	}
-	return p.a.pushIndex(ctx, p.reg, p.signer, files, commit)
+	return p.a.pushIndex(ctx, p.reg, p.signer, files, commit, p.branch)
 }
 
 // published says what became of each version.

@@ -29,6 +29,7 @@ func (a *app) fromEvent(ctx context.Context, reg *registry.Registry, args []stri
 		return nil, false, err
 	}
 	branch := e.Repository.DefaultBranch
+	o.branch = branch
 	tag, isTag := strings.CutPrefix(e.Ref, "refs/tags/")
 	if isTag {
 		name, number, ok := strings.Cut(tag, "/v")

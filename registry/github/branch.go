@@ -14,9 +14,13 @@ import (
 
 // PutFolder makes a folder of a branch hold these texts and no others, in one
 // commit, and makes the branch when it is not there. Files that are there as
-// they are cost no request. It reports whether anything changed.
-func (c *Client) PutFolder(ctx context.Context, repo Repo, branch, folder, message string, files map[string][]byte) (bool, error) {
+// they are cost no request. It reports whether anything changed. Still is asked
+// before each try whether this is still what the folder should hold.
+func (c *Client) PutFolder(ctx context.Context, repo Repo, branch, folder, message string, files map[string][]byte, still func(context.Context) (bool, error)) (bool, error) {
 	for try := 1; ; try++ {
+		if ok, err := still(ctx); err != nil || !ok {
+			return false, err
+		}
 		changed, err := c.putFolder(ctx, repo, branch, folder, message, files)
 		if !answered(err, http.StatusUnprocessableEntity) || try == tries {
 			return changed, err
@@ -132,6 +136,11 @@ func (t *Tree) Listed(name string) (names []string, known bool) {
 		names = append(names, name)
 	}
 	return names, true
+}
+
+// Tip is the last commit of a branch.
+func (c *Client) Tip(ctx context.Context, repo Repo, branch string) (string, error) {
+	return c.commit(ctx, repo, "heads/"+branch)
 }
 
 // Branch is the same repository at the tip of a branch, from its root.
