@@ -38,8 +38,9 @@ type Record struct {
 // StepRecord is what is kept of a step.
 type StepRecord struct {
 	Name     string         `json:"name"`
-	Module   string         `json:"module,omitempty"` // with its exact version
-	Within   []string       `json:"within,omitempty"` // the modules around it that are pipelines, the outermost first
+	Module   string         `json:"module,omitempty"`  // with its exact version
+	Version  schema.Digest  `json:"version,omitempty"` // the version digest of the module
+	Within   []string       `json:"within,omitempty"`  // the modules around it that are pipelines, the outermost first
 	State    State          `json:"state"`
 	Key      schema.Digest  `json:"key,omitempty"`
 	Seconds  float64        `json:"seconds,omitempty"`

@@ -145,7 +145,11 @@ func (p *Plan) prepare(opt Options) (*execution, func(), error) {
 	}
 	diags := e.choose()
 	for _, s := range p.Steps {
-		e.rec.Steps = append(e.rec.Steps, &StepRecord{Name: s.Name, Module: moduleRef(s), Within: refs(s.Within), State: Waiting})
+		r := &StepRecord{Name: s.Name, Module: moduleRef(s), Within: refs(s.Within), State: Waiting}
+		if s.Module != nil {
+			r.Version = s.Module.Version.Digest
+		}
+		e.rec.Steps = append(e.rec.Steps, r)
 		diags = append(diags, e.ready(s)...)
 	}
 	if err := diags.Err(); err != nil {
@@ -395,7 +399,7 @@ func (e *execution) hasFailed() bool {
 func (e *execution) end(i int, r StepRecord, ev *Event) {
 	e.mu.Lock()
 	rec := e.rec.Steps[i]
-	r.Name, r.Module, r.Within = rec.Name, rec.Module, rec.Within
+	r.Name, r.Module, r.Version, r.Within = rec.Name, rec.Module, rec.Version, rec.Within
 	if r.Log == "" {
 		r.Log = rec.Log
 	}

@@ -319,7 +319,7 @@ func (a *app) affectedBy(ctx context.Context, f *registryFlag, arg string, asJSO
 			}
 		}
 	}
-	if out.Runs, err = runsWith(out.Version); err != nil {
+	if out.Runs, err = runsWith(out.Version, m.Digest); err != nil {
 		return err
 	}
 	if m.Snapshot != nil && m.Snapshot.Digest != "" {
@@ -429,8 +429,9 @@ func (h *holders) all(ctx context.Context) ([]string, error) {
 	return out, nil
 }
 
-// runsWith lists the runs recorded here that had a version.
-func runsWith(version string) ([]string, error) {
+// runsWith lists the runs recorded here that had a version, whose digest tells it
+// from another registry's of that name.
+func runsWith(version string, digest schema.Digest) ([]string, error) {
 	out := []string{}
 	ids, err := history().IDs()
 	if err != nil {
@@ -442,7 +443,9 @@ func runsWith(version string) ([]string, error) {
 			continue // another run may have removed it, or it is damaged
 		}
 		is := func(ref string) bool { return ref == version || strings.HasSuffix(ref, "/"+version) }
-		if slices.ContainsFunc(r.Steps, func(s *runner.StepRecord) bool { return is(s.Module) || slices.ContainsFunc(s.Within, is) }) {
+		if slices.ContainsFunc(r.Steps, func(s *runner.StepRecord) bool {
+			return is(s.Module) && (s.Version == digest || s.Version == "") || slices.ContainsFunc(s.Within, is)
+		}) {
 			out = append(out, id)
 		}
 	}

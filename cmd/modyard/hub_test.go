@@ -344,6 +344,18 @@ func TestProposeBranch(t *testing.T) {
 	if pull.Base != "next" || pull.Title != "Deprecate word-count@1.0.0" || !strings.Contains(pull.Body, "version 1.0.0&#58; deprecated&#58; slow for &#64;&#8288;everyone") {
 		t.Errorf("the pull request is %+v", pull)
 	}
+	// To have merged the base into it is no change of it.
+	h.w.run(t, h.clone, "git", "fetch", "-q", "origin")
+	h.w.run(t, h.clone, "git", "checkout", "-q", "-B", "moved", "origin/next")
+	h.append(t, "notes", "z")
+	h.commit(t, "next moves on")
+	h.push(t, "HEAD:refs/heads/next")
+	h.w.run(t, h.clone, "git", "checkout", "-q", "-B", "merged", "origin/"+next)
+	h.w.run(t, h.clone, "git", "merge", "-q", "--no-ff", "-m", "Merge branch 'next'", "moved")
+	h.push(t, "HEAD:refs/heads/"+next)
+	if out := propose("slow, still", at+"@next"); !strings.Contains(out, "updated acme/modules#1\n") {
+		t.Errorf("after an update of the branch: %s", out)
+	}
 	// What a maintainer has added to it stays.
 	h.w.run(t, h.clone, "git", "fetch", "-q", "origin")
 	h.w.run(t, h.clone, "git", "checkout", "-q", "-B", "added", "origin/"+next)

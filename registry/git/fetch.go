@@ -56,15 +56,20 @@ func Fetch(ctx context.Context, url, commit, dir string) (*Repo, error) {
 	return r, nil
 }
 
-// Bring fetches a commit and its history, without files, from a repository, which
-// need not be one that this was cloned from.
+// Bring fetches a commit and its history from a repository, which need not be one
+// that this was cloned from; without files if this has none of its own history.
 func (r *Repo) Bring(ctx context.Context, from Remote, commit string) error {
 	forget, err := r.authorize(from)
 	if err != nil {
 		return err
 	}
 	defer forget()
-	if _, err := r.Output(ctx, "-c", "core.hooksPath="+os.DevNull, "fetch", "-q", "--no-tags", "--no-write-fetch-head", "--recurse-submodules=no", "--filter=blob:none", "--end-of-options", from.URL, commit); err != nil {
+	args := []string{"-c", "core.hooksPath=" + os.DevNull, "fetch", "-q", "--no-tags", "--no-write-fetch-head", "--recurse-submodules=no"}
+	// With a filter git makes a whole clone a partial one, for good.
+	if out, err := r.Output(ctx, "config", "--get", "remote.origin.partialclonefilter"); err == nil && len(out) > 0 {
+		args = append(args, "--filter=blob:none")
+	}
+	if _, err := r.Output(ctx, append(args, "--end-of-options", from.URL, commit)...); err != nil {
 		return fmt.Errorf("cannot fetch it: %w", err)
 	}
 	return nil

@@ -58,7 +58,7 @@ func (c *Client) Propose(ctx context.Context, repo Repo, p Proposal) (*Proposed,
 	if err != nil {
 		return nil, err
 	}
-	there, err := c.ourBranch(ctx, at, p.Branch)
+	there, err := c.ourBranch(ctx, repo, at, p.Branch, base)
 	if err != nil {
 		return nil, err
 	}
@@ -200,26 +200,58 @@ const trailer = "Modyard-Proposal: "
 func ours(title, branch string) string { return title + "\n\n" + trailer + branch + "\n" }
 
 // ourBranch reports whether a branch is there. One whose last commit no proposal
-// has made is a problem: what is on it is not to be replaced.
-func (c *Client) ourBranch(ctx context.Context, at Repo, branch string) (there bool, err error) {
-	var last *github.RepositoryCommit
-	err = c.call(ctx, fmt.Sprintf("cannot read the branch %s of %s", branch, at), func() (resp *github.Response, err error) {
-		last, resp, err = c.gh.Repositories.GetCommit(ctx, at.Owner, at.Name, "heads/"+branch, &github.ListOptions{PerPage: 1})
-		return resp, err
-	})
+// has made is a problem: what is on it is not to be replaced. To have merged the
+// base into it, as GitHub's button does, is none.
+func (c *Client) ourBranch(ctx context.Context, repo, at Repo, branch, base string) (there bool, err error) {
+	last, err := c.commitAt(ctx, at, "heads/"+branch)
 	if IsNotFound(err) {
 		return false, nil
 	}
 	if err != nil {
 		return false, err
 	}
-	if !strings.HasSuffix(strings.TrimRight(last.GetCommit().GetMessage(), "\n"), trailer+branch) {
-		return true, &ProblemError{
-			Message: fmt.Sprintf("the branch %s of %s has a commit that no proposal has made: %.12s, by %s", branch, at, last.GetSHA(), last.GetCommit().GetAuthor().GetName()),
-			Hint:    "merge it, or delete the branch",
+	ours := func(commit *github.RepositoryCommit) bool {
+		return strings.HasSuffix(strings.TrimRight(commit.GetCommit().GetMessage(), "\n"), trailer+branch)
+	}
+	if ours(last) {
+		return true, nil
+	}
+	if len(last.Parents) == 2 {
+		before, err := c.commitAt(ctx, at, last.Parents[0].GetSHA())
+		if err != nil {
+			return true, err
+		}
+		merged, err := c.contains(ctx, repo, base, last.Parents[1].GetSHA())
+		if err != nil {
+			return true, err
+		}
+		if merged && ours(before) {
+			return true, nil
 		}
 	}
-	return true, nil
+	return true, &ProblemError{
+		Message: fmt.Sprintf("the branch %s of %s has a commit that no proposal has made: %.12s, by %s", branch, at, last.GetSHA(), last.GetCommit().GetAuthor().GetName()),
+		Hint:    "merge it, or delete the branch",
+	}
+}
+
+func (c *Client) commitAt(ctx context.Context, at Repo, rev string) (commit *github.RepositoryCommit, err error) {
+	err = c.call(ctx, fmt.Sprintf("cannot read %s of %s", rev, at), func() (resp *github.Response, err error) {
+		commit, resp, err = c.gh.Repositories.GetCommit(ctx, at.Owner, at.Name, rev, &github.ListOptions{PerPage: 1})
+		return resp, err
+	})
+	return commit, err
+}
+
+// contains reports whether a branch has a commit.
+func (c *Client) contains(ctx context.Context, repo Repo, branch, commit string) (bool, error) {
+	var status string
+	err := c.call(ctx, fmt.Sprintf("cannot compare %.12s with %s of %s", commit, branch, repo), func() (*github.Response, error) {
+		diff, resp, err := c.gh.Repositories.CompareCommits(ctx, repo.Owner, repo.Name, branch, commit, &github.ListOptions{PerPage: 1})
+		status = diff.GetStatus()
+		return resp, err
+	})
+	return status == "behind" || status == "identical", err
 }
 
 // setBranch makes a branch, or moves the one that is there.
