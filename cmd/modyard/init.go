@@ -68,6 +68,18 @@ var releaseTag = regexp.MustCompile(`^v[0-9]+\.[0-9]+\.[0-9]+$`)
 // branchName is a name of a branch that is text and nothing else in a workflow.
 var branchName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._/-]*$`)
 
+// actionRef is what the workflows name our action by: a release's commit, since a
+// tag can be moved.
+func actionRef(version, revision string) string {
+	switch {
+	case !releaseTag.MatchString(version):
+		return "main"
+	case revision == "":
+		return version
+	}
+	return revision + " # " + version
+}
+
 // writeWorkflows writes those that are not there, at the repository's root.
 func (a *app) writeWorkflows(ctx context.Context, dir, branch string) error {
 	if !branchName.MatchString(branch) {
@@ -80,10 +92,7 @@ func (a *app) writeWorkflows(ctx context.Context, dir, branch string) error {
 			return err
 		}
 	}
-	ref := ourVersion()
-	if !releaseTag.MatchString(ref) {
-		ref = "main"
-	}
+	ref := actionRef(ourVersion(), revision)
 	entries, err := workflows.ReadDir("workflows")
 	if err != nil {
 		return err

@@ -39,6 +39,24 @@ func TestInstall(t *testing.T) {
 	}
 	s := httptest.NewServer(http.FileServer(http.Dir(dir)))
 	t.Cleanup(s.Close)
+	source := filepath.Join(dir, "source")
+	git := func(args ...string) string {
+		t.Helper()
+		cmd := exec.Command("git", append([]string{"-C", source, "-c", "user.name=a", "-c", "user.email=a@example.com"}, args...)...)
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("git %s: %v: %s", args, err, out)
+		}
+		return strings.TrimSpace(string(out))
+	}
+	if err := os.Mkdir(source, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	git("init", "-q")
+	git("commit", "-q", "--allow-empty", "-m", "one")
+	git("tag", "-a", "-m", "release", "v1.2.3")
+	released := git("rev-parse", "HEAD")
+	git("commit", "-q", "--allow-empty", "-m", "two")
 	arch := map[string]string{"amd64": "X64", "arm64": "ARM64"}[runtime.GOARCH]
 	for _, x := range []struct {
 		ref, says, output string
@@ -48,11 +66,13 @@ func TestInstall(t *testing.T) {
 		{"v1.2.4", "which is not in its release's checksums.txt", "", false},
 		{"v9.9.9", "There is no release v9.9.9", "build=true", true},
 		{"main", "", "build=true", true},
+		{released, "", "build=false", true},
+		{git("rev-parse", "HEAD"), "", "build=true", true},
 	} {
 		temp := t.TempDir()
 		output := filepath.Join(temp, "output")
 		cmd := exec.Command("bash", filepath.Join(root, ".github", "action", "install"))
-		cmd.Env = append(os.Environ(), "MODYARD_REF="+x.ref, "MODYARD_RELEASES="+s.URL, "RUNNER_OS=Linux", "RUNNER_ARCH="+arch, "RUNNER_TEMP="+temp, "GITHUB_OUTPUT="+output)
+		cmd.Env = append(os.Environ(), "MODYARD_REF="+x.ref, "MODYARD_RELEASES="+s.URL, "MODYARD_SOURCE="+source, "RUNNER_OS=Linux", "RUNNER_ARCH="+arch, "RUNNER_TEMP="+temp, "GITHUB_OUTPUT="+output)
 		said, err := cmd.CombinedOutput()
 		set, _ := os.ReadFile(output)
 		if (err == nil) != x.good || !strings.Contains(string(said), x.says) || !strings.Contains(string(set), x.output) {
@@ -65,6 +85,16 @@ func TestInstall(t *testing.T) {
 		bin, _, _ = strings.Cut(bin, "\n")
 		if version, err := exec.Command(bin, "version").Output(); err != nil || !strings.Contains(string(version), "v1.2.3") {
 			t.Errorf("the binary says %q: %v", version, err)
+		}
+	}
+}
+
+// TestActionRef: the workflows of a release name it by its commit.
+func TestActionRef(t *testing.T) {
+	commit := strings.Repeat("1", 40)
+	for _, c := range [][3]string{{"(devel)", "", "main"}, {"(devel)", commit, "main"}, {"v1.2.3-0.20260101000000-abcdefabcdef", commit, "main"}, {"v1.2.3", "", "v1.2.3"}, {"v1.2.3", commit, commit + " # v1.2.3"}} {
+		if got := actionRef(c[0], c[1]); got != c[2] {
+			t.Errorf("%q: %s", c[:2], got)
 		}
 	}
 }

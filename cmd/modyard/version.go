@@ -8,8 +8,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// version is set by the release build.
-var version = ""
+// The release build sets them: its tag, and the commit that has it.
+var version, revision string
 
 func ourVersion() string {
 	v := version
