@@ -62,6 +62,7 @@ type app struct {
 	places  map[string]opened         // remote registries, which a command reads at one commit
 	opening sync.Mutex                // of places and homes
 	homes   map[*registry.Registry]home
+	token   string // that was handed over for GitHub
 	// pipelines are those below a folder, once they were read.
 	pipelines map[string][]*schema.Pipeline
 	bytes     atomic.Int64 // that went over the network
@@ -78,6 +79,7 @@ func run(ctx context.Context, args []string, std stdio, lookup func(string) (str
 	if v, _ := lookup("GITHUB_ACTIONS"); v == "true" {
 		a.err = &inert{w: std.err}
 	}
+	a.token = handedToken(lookup)
 	root := a.root()
 	root.SetArgs(args)
 	root.SetIn(std.in)

@@ -98,3 +98,51 @@ func TestActionRef(t *testing.T) {
 		}
 	}
 }
+
+// TestActionRun: a run of the action reads a private registry, and nothing that
+// it executes, or that is around it, has the token.
+func TestActionRun(t *testing.T) {
+	need(t, "bash")
+	if runtime.GOOS != "linux" {
+		t.Skip("it looks into /proc")
+	}
+	t.Parallel()
+	h := newHub(t, "")
+	h.repo.Private = true
+	w := h.user(t, "")
+	script, err := filepath.Abs(filepath.Join("..", "..", ".github", "action", "modyard"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	bin, err := exec.LookPath("modyard")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The step looks for the token wherever it may: in its environment, its open
+	// files, and those of what it was started by.
+	look := "for p in $$ $PPID $(cut -d' ' -f4 /proc/$PPID/stat); do cat /proc/$p/environ; for f in /proc/$p/fd/*; do [ -f $f ] && cat $f; done; done > $0 2>/dev/null; true"
+	text := strings.Replace(remotePipeline, "steps:\n", "steps:\n  env:\n    run: {command: [sh, -c, "+jsonText(look)+", \"${{ outputs.env }}\"]}\n    outputs: {env: {type: file}}\n", 1)
+	text = strings.Replace(text, "outputs: {total:", "outputs: {env: \"${{ steps.env.outputs.env }}\", total:", 1)
+	write(t, filepath.Join(w.dir, "pipeline.yaml"), text)
+	write(t, filepath.Join(w.dir, "text.txt"), "one two three\n")
+	run := func(command string, env ...string) (string, error) {
+		cmd := exec.Command("bash", script)
+		cmd.Dir = w.dir
+		cmd.Env = append(append(append([]string{}, w.env...), "RUNNER_TEMP="+w.dir, "MODYARD_COMMAND="+command, "MODYARD_BIN="+bin, "MODYARD_REGISTRY=.", "MODYARD_ARGS=pipeline.yaml\n-o\nout"), env...)
+		out, err := cmd.CombinedOutput()
+		return string(out), err
+	}
+	if out, err := run("run"); err == nil || !strings.Contains(out, "it is private") {
+		t.Errorf("without a token: %v: %s", err, out)
+	}
+	if out, err := run("hand", "MODYARD_TOKEN=alice-token"); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if out, err := run("run"); err != nil || !strings.Contains(out, "total  3") || strings.Contains(out, "alice-token") {
+		t.Fatalf("%v: %s", err, out)
+	}
+	seen := content(t, filepath.Join(w.dir, "out"))
+	if !strings.Contains(seen, "MODYARD_TOKEN_FD=3") || strings.Contains(content(t, w.dir), "alice-token") {
+		t.Errorf("what was executed saw %q", seen)
+	}
+}

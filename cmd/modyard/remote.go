@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/url"
+	"os"
 	"os/exec"
 	"path"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/modyard/modyard/registry"
@@ -150,6 +153,28 @@ func (a *app) github(ctx context.Context, host string) (*github.Client, error) {
 	return c, nil
 }
 
+// handedToken reads the token for GitHub from the file descriptor that
+// MODYARD_TOKEN_FD names, and closes it: it is in no environment then, and nothing
+// that is started has it.
+func handedToken(lookup func(string) (string, bool)) string {
+	text, _ := lookup("MODYARD_TOKEN_FD")
+	fd, err := strconv.Atoi(text)
+	if err != nil || fd < 3 {
+		return ""
+	}
+	f := os.NewFile(uintptr(fd), "the token")
+	if f == nil {
+		return ""
+	}
+	defer f.Close()
+	const most = 4096
+	data, err := io.ReadAll(io.LimitReader(f, most))
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(data))
+}
+
 // githubToken is what the environment or gh has for a host, in gh's order.
 func (a *app) githubToken(ctx context.Context, host string) string {
 	var names []string
@@ -164,6 +189,9 @@ func (a *app) githubToken(ctx context.Context, host string) string {
 		if t, _ := a.lookup(n); t != "" {
 			return t
 		}
+	}
+	if a.token != "" && host == a.actionsHost() {
+		return a.token
 	}
 	if a.offline {
 		return ""
