@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"net/http"
@@ -395,6 +396,44 @@ func TestProposePrivate(t *testing.T) {
 	w.env = append(w.env, "GITHUB_TOKEN=")
 	if out := w.fails(t, w.dir, "modyard", "deprecate", "word-count@1.0.0", "--reason", "slow", "--pr", "--registry", at); !strings.Contains(out, "it is private") {
 		t.Errorf("without a token: %s", out)
+	}
+}
+
+// TestEnterprise: another GitHub server is known by GH_HOST, its API is below
+// /api/v3, and its token is its own.
+func TestEnterprise(t *testing.T) {
+	t.Parallel()
+	h := newHub(t, "")
+	h.repo.Private = true
+	to, err := url.Parse(h.s.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := httptest.NewTLSServer(http.StripPrefix("/api/v3", httputil.NewSingleHostReverseProxy(to)))
+	t.Cleanup(s.Close)
+	w := h.user(t, "")
+	certs := filepath.Join(w.dir, "certs.pem")
+	write(t, certs, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})))
+	host := strings.TrimPrefix(s.URL, "https://")
+	at := host + "/acme/modules@main"
+	w.env = append(w.env, "SSL_CERT_FILE="+certs, "GITHUB_TOKEN=alice-token")
+	if out := w.fails(t, w.dir, "modyard", "list", "--registry", at); !strings.Contains(out, "there is no registry in the folder") {
+		t.Errorf("not known: %s", out)
+	}
+	w.env = append(w.env, "GH_HOST="+host)
+	if out := w.fails(t, w.dir, "modyard", "list", "--registry", at); !strings.Contains(out, "it is private") {
+		t.Errorf("the token of another server: %s", out)
+	}
+	w.env = append(w.env, "GH_ENTERPRISE_TOKEN=alice-token")
+	for _, location := range []string{at, "https://" + at} {
+		if out := w.run(t, w.dir, "modyard", "list", "--registry", location); !strings.Contains(out, "word-count  1.0.0") {
+			t.Errorf("list: %s", out)
+		}
+	}
+	write(t, filepath.Join(w.dir, "pipeline.yaml"), strings.Replace(remotePipeline, "github.com/acme/modules@main", at, 1))
+	write(t, filepath.Join(w.dir, "text.txt"), "one two three\n")
+	if out := w.run(t, w.dir, "modyard", "run", "pipeline.yaml"); !strings.Contains(out, "total  3") {
+		t.Errorf("run: %s", out)
 	}
 }
 
