@@ -559,6 +559,38 @@ func TestIndexLies(t *testing.T) {
 	}
 }
 
+// TestIndexBoth: a signed index is on the branch and beside the images; where the
+// policy names who may sign, what is on the branch is not read.
+func TestIndexBoth(t *testing.T) {
+	t.Parallel()
+	h := newHub(t, "")
+	at := imageHost(t) + "/acme"
+	key, err := os.ReadFile(filepath.Join(h.w.dir, "key.pub"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(h.clone, "key.pub"), string(key))
+	h.append(t, "registry.yaml", "images: "+at+"\nindex: gh-pages\npolicy: {keys: [key.pub]}\n")
+	h.many(t)
+	maintainer := h.user(t, "alice-token")
+	maintainer.env = append(maintainer.env, "GITHUB_REPOSITORY=acme/modules")
+	out, err := maintainer.command(h.clone, "modyard", "index", "--push", "--key", filepath.Join(h.w.dir, "key.pem")).CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "the branch gh-pages of acme/modules has the index of") || !strings.Contains(string(out), at+"/modyard.index:latest is the index of ") {
+		t.Fatalf("%v: %s", err, out)
+	}
+	h.w.run(t, h.clone, "git", "fetch", "-q", "origin")
+	h.w.run(t, h.clone, "git", "checkout", "-q", "-f", "-B", "gh-pages", "origin/gh-pages")
+	write(t, filepath.Join(h.clone, "modyard", "v1", "search.json"), strings.ReplaceAll(h.repo.Git("show", "gh-pages:modyard/v1/search.json"), "Does something", "Lies about something"))
+	h.commit(t, "lie")
+	h.push(t, "gh-pages")
+	w := h.user(t, "")
+	h.s.Forget()
+	out, err = w.command(w.dir, "modyard", "search", "words", "--registry", "github.com/acme/modules").CombinedOutput()
+	if err != nil || strings.Count(string(out), "  Does something with words.\n") != 20 || strings.Contains(string(out), "warning") || len(h.s.Requests()) > 7 {
+		t.Errorf("%v: %s %q", err, out, h.s.Requests())
+	}
+}
+
 // TestIndexImage: the index beside the images is used if somebody has signed it
 // who may, and as far as it is of the commit that is read.
 func TestIndexImage(t *testing.T) {

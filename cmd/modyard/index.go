@@ -35,12 +35,12 @@ and search say, and one small file a module with a line a version. Any web
 server serves them; none is needed.
 
 With --push they are put where index in registry.yaml says: on that branch, through
-GitHub's API, or, with index: oci, beside the images, as one artifact that is
-signed. list and search of github.com/OWNER/REPO read them there. A module that
+GitHub's API, and, if somebody signs them, beside the images, as one artifact;
+with index: oci there alone. list and search of github.com/OWNER/REPO read them there. A module that
 has changed since the index was made is read itself; nothing but a listing comes
-from an index. Where the registry's policy names who may sign, an index beside
-the images that nobody of them has signed is not used; on a branch, who may push
-to it is trusted with descriptions.
+from an index. Where the registry's policy names who may sign, the index beside
+the images is read, and used only if one of them has signed it; on a branch, who
+may push to it is trusted with descriptions.
 ` + exitHelp,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.index(cmd.Context(), &f, out, key, push) },
@@ -162,12 +162,15 @@ func (a *app) pushIndex(ctx context.Context, reg *registry.Registry, signer atte
 	if err != nil || older {
 		return err
 	}
-	if !changed {
+	if changed {
+		a.say("the branch %s of %s has the index of %.12s", reg.Index, repo, commit)
+	} else {
 		a.say("the index on the branch %s is that of %.12s already", reg.Index, commit)
+	}
+	if signer == nil || reg.Images == "" {
 		return nil
 	}
-	a.say("the branch %s of %s has the index of %.12s", reg.Index, repo, commit)
-	return nil
+	return a.pushIndexImage(ctx, reg, signer, files, commit) // which can be verified
 }
 
 // What a registry calls the index that is an artifact beside its images, and
@@ -298,6 +301,16 @@ func searchBranch(ctx context.Context, tree *github.Tree, branch string) (*regis
 	return registry.ParseSearch(data)
 }
 
+// signedIndex reports whether the index beside the images is read: it is the only
+// one, or the registry's policy names who may sign, which a branch does not show.
+func (a *app) signedIndex(reg *registry.Registry) (bool, error) {
+	if reg.Index == indexOCI || reg.Images == "" {
+		return reg.Index == indexOCI, nil
+	}
+	by, err := a.verifier(reg, nil)
+	return err == nil && by.Any(), err
+}
+
 // fromIndex takes the summaries of a remote registry's modules from its index:
 // of those whose folder is the same at the commit that is read. Without a good
 // index there are none, and the modules are read themselves.
@@ -307,14 +320,17 @@ func (a *app) fromIndex(ctx context.Context, reg *registry.Registry) map[string]
 		return nil
 	}
 	var search *registry.Search
-	var err error
+	signed, err := a.signedIndex(reg)
 	where := "on the branch " + reg.Index
-	if reg.Index != indexOCI {
+	switch {
+	case err != nil:
+	case !signed:
 		search, err = searchBranch(ctx, tree, reg.Index)
-	} else if where = "beside the images"; !a.offline {
-		search, err = a.searchImage(ctx, reg)
-	} else {
+	case a.offline:
 		err = github.ErrOffline
+	default:
+		where = "beside the images"
+		search, err = a.searchImage(ctx, reg)
 	}
 	if err == nil && search.Registry != reg.Name {
 		err = fmt.Errorf("it is of the registry %q", search.Registry)
