@@ -132,7 +132,11 @@ func (s *standing) fill(reg *registry.Registry, lock *schema.Lock) error {
 	if s.used == nil {
 		return noFit
 	}
-	s.State, s.Reason = cmp.Or(s.used.State, m.State, schema.Active), cmp.Or(s.used.Reason, m.Reason)
+	state := s.used.Lifecycle
+	if state.State == "" || m.State == schema.Disabled && state.State != schema.Disabled {
+		state = m.Lifecycle // of the whole module, which is as grave or graver
+	}
+	s.State, s.Reason = cmp.Or(state.State, schema.Active), state.Reason
 	d, err := s.since(s.latest)
 	s.Changes, s.Needs = append(s.Changes, d.Changes...), d.Bump()
 	return cmp.Or(noFit, err)
