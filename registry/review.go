@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -359,13 +360,17 @@ func (c *checker) links(ctx context.Context) {
 type FileChange struct {
 	Name string `json:"name"`
 	How  string `json:"how"` // added, removed, changed
+	// Lines are those of a file of requirements that came, +, or went, -.
+	Lines []string `json:"lines,omitempty"`
 }
 
 // maxCompared bounds the bytes of a file that is compared, and maxSource those
-// of a whole source; larger ones are not compared.
+// of a whole source; larger ones are not compared. maxLines bounds the lines that
+// are told of a file.
 const (
 	maxCompared = 8 << 20
 	maxSource   = 64 << 20
+	maxLines    = 50
 )
 
 // SourceChanges lists the files that differ between two versions' sources; nil
@@ -376,25 +381,79 @@ func SourceChanges(ctx context.Context, from, to *Version, f *snapshot.Fetcher) 
 	if errA != nil || errB != nil || a.Size()+b.Size() > maxSource {
 		return nil
 	}
-	had := map[string]bool{}
-	for _, n := range a.Files() {
-		had[n] = true
+	names := map[string]bool{}
+	for _, n := range append(a.Files(), b.Files()...) {
+		names[n] = true
 	}
+	had, has := a.Files(), b.Files()
+	required := []string{requirements(from), requirements(to)}
 	var out []FileChange
-	for _, n := range b.Files() {
-		if !had[n] {
-			out = append(out, FileChange{n, "added"})
+	for _, n := range sortedKeys(names) {
+		c := FileChange{Name: n, How: "changed"}
+		var x, y []byte
+		var errX, errY error
+		if slices.Contains(had, n) {
+			x, errX = a.ReadFile(ctx, n, maxCompared)
+		} else {
+			c.How = "added"
+		}
+		if slices.Contains(has, n) {
+			y, errY = b.ReadFile(ctx, n, maxCompared)
+		} else {
+			c.How = "removed"
+		}
+		known := errX == nil && errY == nil
+		if c.How == "changed" && known && bytes.Equal(x, y) {
 			continue
 		}
-		delete(had, n)
-		x, errX := a.ReadFile(ctx, n, maxCompared)
-		y, errY := b.ReadFile(ctx, n, maxCompared)
-		if errX != nil || errY != nil || string(x) != string(y) {
-			out = append(out, FileChange{n, "changed"})
+		if known && slices.Contains(required, n) {
+			c.Lines = lineChanges(string(x), string(y))
+		}
+		out = append(out, c)
+	}
+	return out
+}
+
+// requirements is the file of a version's source that says what it requires of
+// Python packages, or "".
+func requirements(v *Version) string {
+	m, _, _ := v.Manifest()
+	if m == nil || m.Run == nil || m.Run.Environment.Python == nil {
+		return ""
+	}
+	return path.Clean(m.Run.Environment.Python.Requirements.Value)
+}
+
+// lineChanges lists the requirements that one text has and the other has not,
+// without their hashes, whatever their order.
+func lineChanges(before, after string) []string {
+	had, has := map[string]bool{}, map[string]bool{}
+	read := func(text string, lines map[string]bool) {
+		for line := range strings.Lines(text) {
+			line, _, _ = strings.Cut(strings.TrimSpace(line), "--hash=")
+			if line = strings.TrimRight(line, " \t\\"); line != "" && !strings.HasPrefix(line, "#") {
+				lines[line] = true
+			}
 		}
 	}
-	for _, n := range sortedKeys(had) {
-		out = append(out, FileChange{n, "removed"})
+	read(before, had)
+	read(after, has)
+	var out []string
+	for _, line := range sortedKeys(had) {
+		if !has[line] {
+			out = append(out, "-"+line)
+		}
+	}
+	for _, line := range sortedKeys(has) {
+		if !had[line] {
+			out = append(out, "+"+line)
+		}
+	}
+	switch {
+	case len(out) == 0:
+		out = []string{"the same packages; hashes, their order or comments differ"}
+	case len(out) > maxLines:
+		out = append(out[:maxLines], "…")
 	}
 	return out
 }

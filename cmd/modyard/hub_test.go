@@ -790,6 +790,42 @@ func TestNotOfThePull(t *testing.T) {
 	}
 }
 
+// TestRequirementLines: the report says which packages came and went.
+func TestRequirementLines(t *testing.T) {
+	t.Parallel()
+	h := newHub(t, "")
+	file := filepath.Join(h.clone, "modules", "word-count", "versions", "1.0.0.yaml")
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hash := "--hash=sha256:" + strings.Repeat("0", 64)
+	version := func(number, requirements string) {
+		t.Helper()
+		write(t, filepath.Join(h.clone, "modules", "word-count", "src", "requirements.txt"), requirements)
+		with := strings.Replace(strings.ReplaceAll(string(text), "1.0.0", number), "\nrun:\n", "\nrun:\n  environment: {python: {version: \"3.9\", requirements: requirements.txt}}\n", 1)
+		write(t, filepath.Join(filepath.Dir(file), number+".yaml"), with)
+		h.w.run(t, h.clone, "modyard", "check", "--fix")
+	}
+	version("1.0.1", "# pinned\nnumpy==1.0.0 "+hash+"\npandas==2.0.0 \\\n    "+hash+"\n")
+	h.commit(t, "one")
+	h.push(t, "main")
+	h.branch(t, "topic")
+	version("1.0.2", "pandas==2.0.0 "+hash+"\nnumpy==1.1.0 "+hash+"\nevil==6.6.6 "+hash+"\n")
+	h.commit(t, "two")
+	h.push(t, "topic")
+	number := h.repo.OpenPull("topic", "main", "Change", "alice").Number
+	j := h.check(t, h.pullRequest(t, number, nil), "GITHUB_TOKEN=write-token")
+	for _, want := range []string{"Requirements in <code>requirements.txt</code>:", "- <code>-numpy==1.0.0</code>\n- <code>&#43;evil==6.6.6</code>\n- <code>&#43;numpy==1.1.0</code>\n"} {
+		if !strings.Contains(j.summary, want) {
+			t.Errorf("the report lacks %q: %s", want, j.all())
+		}
+	}
+	if !strings.Contains(j.err, "    +evil==6.6.6\n") || strings.Contains(j.summary, "pandas") {
+		t.Errorf("%s", j.all())
+	}
+}
+
 // TestMergedSince: what others have merged since the event is not of the pull
 // request, where what is checked out is GitHub's merge of it with a newer base.
 func TestMergedSince(t *testing.T) {

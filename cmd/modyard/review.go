@@ -131,6 +131,9 @@ func (r *review) print(a *app) {
 		}
 		for _, s := range v.Source {
 			a.say("  %s %s", s.How, s.Name)
+			for _, line := range s.Lines {
+				a.say("    %s", line)
+			}
 		}
 		sayAffected(a, v.Affected)
 	}
@@ -234,6 +237,12 @@ func (v newVersion) markdown() string {
 		b.WriteString("<details><summary>" + count(len(v.Source), "file") + " of the source</summary>\n\n")
 		listSome(&b, v.Source, func(s registry.FileChange) string { return "- " + s.How + " " + code(s.Name) })
 		b.WriteString("</details>\n\n")
+	}
+	for _, s := range v.Source {
+		if len(s.Lines) > 0 {
+			fmt.Fprintf(&b, "Requirements in %s:\n\n", code(s.Name))
+			listSome(&b, s.Lines, func(line string) string { return "- " + code(line) })
+		}
 	}
 	if len(v.Owners) > 0 {
 		b.WriteString("Owners: ")
