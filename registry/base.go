@@ -191,36 +191,6 @@ func (b *base) touched(module string) bool {
 	return false
 }
 
-// maxIgnored bounds how many files are named that git ignores.
-const maxIgnored = 10
-
-// ignored lists the files of a folder's tree that git ignores, and does not have
-// all the same; a few, if there are many.
-func (b *base) ignored(ctx context.Context, folder string, t *snapshot.Tree) ([]string, error) {
-	if b.repo == nil {
-		return nil, nil
-	}
-	at := path.Join(b.prefix, folder)
-	out, err := b.repo.Ignored(ctx, at)
-	if err != nil {
-		return nil, err
-	}
-	files := map[string]bool{}
-	for _, name := range t.Files() {
-		files[name] = true
-	}
-	var list []string
-	for _, p := range out {
-		if at != "." {
-			p = strings.TrimPrefix(p, at+"/")
-		}
-		if files[p] && len(list) < maxIgnored {
-			list = append(list, p)
-		}
-	}
-	return list, nil
-}
-
 // tree finds the folder of a version in the commit that added it.
 func (b *base) tree(ctx context.Context, versionFile, folder string) (*snapshot.Tree, string, error) {
 	if b.repo == nil {

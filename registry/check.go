@@ -32,8 +32,8 @@ type CheckOptions struct {
 	Deep bool
 	// Fix fills in what can be computed.
 	Fix bool
-	// Ignored says that what git ignores will be committed all the same. Default:
-	// it will be missing, which is a problem for a source that has it.
+	// Ignored says that what git ignores will be committed all the same, and has it
+	// listed. Default: it will be missing, which is a problem for a source that has it.
 	Ignored bool
 	// Now is the time that nothing may have been created after. Default: the clock.
 	Now time.Time
@@ -56,6 +56,7 @@ type Checked struct {
 	Versions    int        // versions read
 	Added       []Addition // with a base: the versions that are new
 	Restated    []Restated // with a base: the modules whose default or states differ
+	Ignored     []string   // files of new sources that git ignores, from the repository's root, if the options say so
 	Fixed       []string   // files written by Fix
 	Tested      []string   // with a base: the modules whose tests differ from it
 	Look        []Reason   // with a base: why a maintainer must look first
@@ -162,6 +163,8 @@ func (c *checker) run(ctx context.Context) (*Checked, error) {
 	if c.opt.Base != "" {
 		res.Base = c.base.commit
 	}
+	slices.Sort(res.Ignored)
+	res.Ignored = slices.Compact(res.Ignored) // versions may share a folder
 	res.Diagnostics.Sort()
 	return res, nil
 }
@@ -239,8 +242,9 @@ func (c *checker) unreadable(file string, err error) {
 // moduleCheck is the check of one module.
 type moduleCheck struct {
 	*checker
-	m     *Module
-	diags schema.Diagnostics
+	m       *Module
+	diags   schema.Diagnostics
+	ignored []string // of sources, from the repository's root
 }
 
 func (c *checker) module(ctx context.Context, name string) error {
@@ -303,6 +307,7 @@ func (c *checker) module(ctx context.Context, name string) error {
 	c.res.Modules++
 	c.res.Versions += read
 	c.res.Added = append(c.res.Added, added...)
+	c.res.Ignored = append(c.res.Ignored, mc.ignored...)
 	c.nested = append(c.nested, nested...)
 	return nil
 }

@@ -50,13 +50,9 @@ func (c *moduleCheck) source(ctx context.Context, v *Version, m *schema.ModuleVe
 		}
 		return nil
 	}
-	if !old && !c.opt.Ignored {
-		ignored, err := c.base.ignored(ctx, folder, tree)
-		if err != nil {
+	if !old {
+		if err := c.ignores(ctx, m, folder, tree); err != nil {
 			return err
-		}
-		for _, name := range ignored {
-			c.diags.Add(m.File, s.Folder.Pos, schema.RuleSnapshot, "git add --force "+path.Join(c.base.prefix, folder, name)+", or keep it out of the folder", "%q in the folder %q is ignored by git: it would be missing where the version is checked and run", name, s.Folder.Value)
 		}
 	}
 	digest, err := tree.Digest(ctx)
@@ -70,6 +66,39 @@ func (c *moduleCheck) source(ctx context.Context, v *Version, m *schema.ModuleVe
 		c.diags.Add(m.File, s.Pos, schema.RuleDigest, "modyard check --fix computes it", "the digest of %q is %s, not %s", s.Folder.Value, digest.Short(), s.Digest.Short())
 	}
 	return c.contents(ctx, m, tree)
+}
+
+// maxIgnored bounds how many files of a source are named that git ignores.
+const maxIgnored = 10
+
+// ignores looks for the files of a source that git ignores, and does not have all
+// the same.
+func (c *moduleCheck) ignores(ctx context.Context, m *schema.ModuleVersion, folder string, tree *snapshot.Tree) error {
+	if c.base.repo == nil {
+		return nil
+	}
+	at := path.Join(c.base.prefix, folder)
+	list, err := c.base.repo.Ignored(ctx, at)
+	if err != nil || len(list) == 0 {
+		return err
+	}
+	ignored := map[string]bool{}
+	for _, p := range list {
+		ignored[p] = true
+	}
+	named := 0
+	for _, name := range tree.Files() {
+		p := path.Join(at, name)
+		switch {
+		case !ignored[p]:
+		case c.opt.Ignored:
+			c.ignored = append(c.ignored, p)
+		case named < maxIgnored:
+			named++
+			c.diags.Add(m.File, m.Snapshot.Folder.Pos, schema.RuleSnapshot, "git add --force "+p+", or keep it out of the folder", "%q in the folder %q is ignored by git: it would be missing where the version is checked and run", name, m.Snapshot.Folder.Value)
+		}
+	}
+	return nil
 }
 
 // elsewhere fetches the files of an origin outside the registry's folders.

@@ -381,32 +381,41 @@ func SourceChanges(ctx context.Context, from, to *Version, f *snapshot.Fetcher) 
 	if errA != nil || errB != nil || a.Size()+b.Size() > maxSource {
 		return nil
 	}
-	names := map[string]bool{}
-	for _, n := range append(a.Files(), b.Files()...) {
-		names[n] = true
+	had, has, names := map[string]bool{}, map[string]bool{}, map[string]bool{}
+	for _, n := range a.Files() {
+		had[n], names[n] = true, true
 	}
-	had, has := a.Files(), b.Files()
+	for _, n := range b.Files() {
+		has[n], names[n] = true, true
+	}
 	required := []string{requirements(from), requirements(to)}
 	var out []FileChange
 	for _, n := range sortedKeys(names) {
 		c := FileChange{Name: n, How: "changed"}
+		switch {
+		case !had[n]:
+			c.How = "added"
+		case !has[n]:
+			c.How = "removed"
+		}
+		told := slices.Contains(required, n)
+		if c.How != "changed" && !told {
+			out = append(out, c)
+			continue
+		}
 		var x, y []byte
 		var errX, errY error
-		if slices.Contains(had, n) {
+		if had[n] {
 			x, errX = a.ReadFile(ctx, n, maxCompared)
-		} else {
-			c.How = "added"
 		}
-		if slices.Contains(has, n) {
+		if has[n] {
 			y, errY = b.ReadFile(ctx, n, maxCompared)
-		} else {
-			c.How = "removed"
 		}
 		known := errX == nil && errY == nil
 		if c.How == "changed" && known && bytes.Equal(x, y) {
 			continue
 		}
-		if known && slices.Contains(required, n) {
+		if known && told {
 			c.Lines = lineChanges(string(x), string(y))
 		}
 		out = append(out, c)

@@ -154,7 +154,7 @@ func (a *app) pinned(ctx context.Context, location string, reg *registry.Registr
 	if err != nil || p == nil || p.ref == "" {
 		return false
 	}
-	if len(p.ref) == 40 && strings.Trim(p.ref, "0123456789abcdef") == "" {
+	if git.IsHash(p.ref) {
 		return true
 	}
 	h := a.homeOf(ctx, reg)
@@ -306,7 +306,7 @@ func (a *app) affectedBy(ctx context.Context, f *registryFlag, arg string, asJSO
 			if number == "" {
 				continue
 			}
-			has, err := h.has(one, 0)
+			has, err := h.has(one)
 			if err != nil {
 				return err
 			}
@@ -362,14 +362,14 @@ type holders struct {
 
 // has reports whether a version is the one, or has it in it. Steps of a module
 // name exact versions of its own registry.
-func (h *holders) has(one string, depth int) (bool, error) {
-	const deepest = 64
-	if one == h.version || depth > deepest {
-		return one == h.version, nil
+func (h *holders) has(one string) (bool, error) {
+	if one == h.version {
+		return true, nil
 	}
 	if has, known := h.known[one]; known {
 		return has, nil
 	}
+	h.known[one] = false // also for one that contains itself
 	name, number, _ := strings.Cut(one, "@")
 	m, _, err := h.reg.Module(name)
 	if _, missing := registry.AsNotFound(err); missing {
@@ -391,7 +391,7 @@ func (h *holders) has(one string, depth int) (bool, error) {
 		if err != nil || ref.Registry != "" {
 			continue
 		}
-		has, err := h.has(ref.Name+"@"+ref.Selector, depth+1)
+		has, err := h.has(ref.Name + "@" + ref.Selector)
 		if err != nil {
 			return false, err
 		}
@@ -400,7 +400,6 @@ func (h *holders) has(one string, depth int) (bool, error) {
 			return true, nil
 		}
 	}
-	h.known[one] = false
 	return false, nil
 }
 
@@ -417,7 +416,7 @@ func (h *holders) all(ctx context.Context) ([]string, error) {
 				return nil, context.Cause(ctx)
 			}
 			one := name + "@" + v.String()
-			has, err := h.has(one, 0)
+			has, err := h.has(one)
 			if err != nil {
 				return nil, err
 			}

@@ -474,6 +474,21 @@ func (h *hub) many(t *testing.T) {
 	h.push(t, "main")
 }
 
+// indexed makes a registry of many modules whose index is to be signed, and
+// returns where its images are.
+func (h *hub) indexed(t *testing.T, index string) (images string) {
+	t.Helper()
+	images = imageHost(t) + "/acme"
+	key, err := os.ReadFile(filepath.Join(h.w.dir, "key.pub"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(h.clone, "key.pub"), string(key))
+	h.append(t, "registry.yaml", "images: "+images+"\nindex: "+index+"\npolicy: {keys: [key.pub]}\n")
+	h.many(t)
+	return images
+}
+
 // TestIndex: the index makes a search of a registry on GitHub a few requests,
 // however many modules there are; what has changed since is read itself.
 func TestIndex(t *testing.T) {
@@ -564,14 +579,7 @@ func TestIndexLies(t *testing.T) {
 func TestIndexBoth(t *testing.T) {
 	t.Parallel()
 	h := newHub(t, "")
-	at := imageHost(t) + "/acme"
-	key, err := os.ReadFile(filepath.Join(h.w.dir, "key.pub"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	write(t, filepath.Join(h.clone, "key.pub"), string(key))
-	h.append(t, "registry.yaml", "images: "+at+"\nindex: gh-pages\npolicy: {keys: [key.pub]}\n")
-	h.many(t)
+	at := h.indexed(t, "gh-pages")
 	maintainer := h.user(t, "alice-token")
 	maintainer.env = append(maintainer.env, "GITHUB_REPOSITORY=acme/modules")
 	out, err := maintainer.command(h.clone, "modyard", "index", "--push", "--key", filepath.Join(h.w.dir, "key.pem")).CombinedOutput()
@@ -595,14 +603,7 @@ func TestIndexBoth(t *testing.T) {
 // who may, and as far as it is of the commit that is read.
 func TestIndexImage(t *testing.T) {
 	h := newHub(t, "")
-	at := imageHost(t) + "/acme"
-	key, err := os.ReadFile(filepath.Join(h.w.dir, "key.pub"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	write(t, filepath.Join(h.clone, "key.pub"), string(key))
-	h.append(t, "registry.yaml", "images: "+at+"\nindex: oci\npolicy: {keys: [key.pub]}\n")
-	h.many(t)
+	at := h.indexed(t, "oci")
 	if out := h.w.fails(t, h.clone, "modyard", "index", "--push"); !strings.Contains(out, "nobody signs the index") {
 		t.Errorf("without a key: %s", out)
 	}

@@ -36,9 +36,9 @@ server serves them; none is needed.
 
 With --push they are put where index in registry.yaml says: on that branch, through
 GitHub's API, and, if somebody signs them, beside the images, as one artifact;
-with index: oci there alone. list and search of github.com/OWNER/REPO read them there. A module that
-has changed since the index was made is read itself; nothing but a listing comes
-from an index. Where the registry's policy names who may sign, the index beside
+with index: oci there alone. list and search of github.com/OWNER/REPO read them
+there. A module that has changed since the index was made is read itself; nothing
+but a listing comes from an index. Where the registry's policy names who may sign, the index beside
 the images is read, and used only if one of them has signed it; on a branch, who
 may push to it is trusted with descriptions.
 ` + exitHelp,

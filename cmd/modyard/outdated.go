@@ -78,11 +78,9 @@ func (a *app) standings(ctx context.Context, file string) ([]standing, error) {
 			continue
 		}
 		s := standing{Step: e.Name, Module: ref.String(), Changes: []registry.Change{}, ref: ref}
-		reg, ok := p.resolver.set.Registries[ref.Registry]
-		if ok {
+		reg, err := p.resolver.registry(ref)
+		if err == nil {
 			err = s.fill(reg, p.lock)
-		} else if err = p.resolver.noRegistry(ref); p.resolver.missing[ref.Registry] != nil {
-			err = p.resolver.missing[ref.Registry]
 		}
 		if err != nil {
 			code, hint := classify(err)

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"unicode"
@@ -19,7 +18,6 @@ import (
 	"github.com/modyard/modyard/registry"
 	"github.com/modyard/modyard/registry/git"
 	"github.com/modyard/modyard/registry/github"
-	"github.com/modyard/modyard/registry/snapshot"
 	"github.com/modyard/modyard/schema"
 )
 
@@ -129,7 +127,7 @@ func (a *app) proposeChange(ctx context.Context, ch change) error {
 	if err != nil {
 		return err
 	}
-	from := git.Remote{URL: "https://" + p.host + "/" + p.owner + "/" + p.name + ".git", Token: a.githubToken(ctx, p.host)}
+	from := git.Remote{URL: p.address() + ".git", Token: a.githubToken(ctx, p.host)}
 	w, err := git.Checkout(ctx, from, onto, filepath.Join(cache, "git"), a.offline)
 	if err != nil {
 		return fmt.Errorf("the repository %s: %w", repo, err)
@@ -215,49 +213,13 @@ func (a *app) registryChange(to *place, title string, do func(reg string) error)
 		if r.Verdict == verdictProblems {
 			return m, r.exit()
 		}
-		if m.forced, err = ignoredSources(ctx, res); err != nil {
-			return m, err
-		}
+		m.forced = res.Ignored
 		for _, name := range m.forced {
 			a.say("note: %s is proposed though git ignores it: a new version's digest has it", name)
 		}
 		m.title, m.body = cmpOr(title, r.title()), r.markdown()
 		return m, nil
 	}
-}
-
-// ignoredSources lists the files of new versions' snapshots that git ignores,
-// from the repository's root.
-func ignoredSources(ctx context.Context, res *registry.Checked) ([]string, error) {
-	var out []string
-	for _, add := range res.Added {
-		one, err := res.Registry.Pick(add.Module, add.Version, registry.PickOptions{AllowDisabled: true})
-		if err != nil || one.Folder() == "" {
-			continue // it is disabled, or its files are elsewhere
-		}
-		repo, err := git.Open(ctx, one.Folder())
-		if err != nil {
-			return nil, err
-		}
-		inside, err := repo.Rel(one.Folder())
-		if err != nil {
-			return nil, err
-		}
-		tree, err := snapshot.Folder(one.Folder())
-		if err != nil {
-			return nil, err
-		}
-		ignored, err := repo.Ignored(ctx, inside)
-		if err != nil {
-			return nil, err
-		}
-		for _, name := range tree.Files() {
-			if p := path.Join(inside, name); slices.Contains(ignored, p) && !slices.Contains(out, p) {
-				out = append(out, p)
-			}
-		}
-	}
-	return out, nil
 }
 
 // title says in a line what is new.

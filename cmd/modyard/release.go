@@ -32,7 +32,7 @@ func (a *app) fromEvent(ctx context.Context, reg *registry.Registry, args []stri
 	o.branch = branch
 	tag, isTag := strings.CutPrefix(e.Ref, "refs/tags/")
 	if isTag {
-		name, number, ok := strings.Cut(tag, "/v")
+		name, number, isVersion := versionTag(tag)
 		if !slices.Contains(reg.Names(), name) {
 			hint := ""
 			if near := schema.Nearest(name, reg.Names()); len(near) > 0 {
@@ -41,7 +41,7 @@ func (a *app) fromEvent(ctx context.Context, reg *registry.Registry, args []stri
 			a.say("note: the tag %s is of no module here: there is nothing to publish%s", tag, hint)
 			return nil, true, nil
 		}
-		if _, _, isVersion := versionTag(tag); ok && !isVersion {
+		if !isVersion {
 			return nil, false, &hinted{fmt.Sprintf("the tag %s names no version of %q", tag, name), "a tag is such as " + name + "/v2.1.0"}
 		}
 		if _, err := onDefault(ctx, reg.Dir, e.Ref, "the tag "+tag, branch); err != nil {
@@ -183,7 +183,7 @@ func (a *app) hub(reg *registry.Registry) (github.Repo, string, error) {
 	name, _ := a.lookup("GITHUB_REPOSITORY")
 	host := a.actionsHost()
 	if name == "" {
-		place, err := a.parsePlace(strings.TrimPrefix(reg.Source, "https://"))
+		place, err := a.parsePlace(reg.Source)
 		if err != nil || place == nil || place.owner == "" {
 			return github.Repo{}, "", &hinted{"the registry does not say which repository on GitHub it is", "add source: https://github.com/OWNER/REPO to registry.yaml"}
 		}

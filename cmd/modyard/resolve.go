@@ -143,11 +143,9 @@ func (r *resolver) image(ctx context.Context, req runner.Request) (*runner.Modul
 // whose names are those of its own registry.
 func (r *resolver) choose(req runner.Request) (registry.Choice, origin, error) {
 	if req.Within == nil {
-		if re, ok := r.missing[req.Ref.Registry]; ok {
-			return registry.Choice{}, origin{}, re
-		}
-		if _, ok := r.set.Registries[req.Ref.Registry]; !ok {
-			return registry.Choice{}, origin{}, r.noRegistry(req.Ref)
+		reg, err := r.registry(req.Ref)
+		if err != nil {
+			return registry.Choice{}, origin{}, err
 		}
 		c, err := r.set.Pick(req.Step, req.Ref)
 		if err != nil {
@@ -156,7 +154,7 @@ func (r *resolver) choose(req runner.Request) (registry.Choice, origin, error) {
 		if c.Note != "" {
 			r.notes = append(r.notes, fmt.Sprintf("step %q: %s", req.Step, c.Note))
 		}
-		return c, origin{reg: r.set.Registries[req.Ref.Registry], name: req.Ref.Registry}, nil
+		return c, origin{reg: reg, name: req.Ref.Registry}, nil
 	}
 	o, ok := req.Within.Origin.(origin)
 	if !ok || req.Ref.Registry != "" {
@@ -165,6 +163,18 @@ func (r *resolver) choose(req runner.Request) (registry.Choice, origin, error) {
 	one := &registry.Set{Registries: map[string]*registry.Registry{"": o.reg}, PickOptions: r.set.PickOptions}
 	c, err := one.Pick(req.Step, req.Ref)
 	return c, origin{reg: o.reg, name: o.name}, asResolveError(err)
+}
+
+// registry is the one that a step of the pipeline names.
+func (r *resolver) registry(ref schema.ModuleRef) (*registry.Registry, error) {
+	if re, ok := r.missing[ref.Registry]; ok {
+		return nil, re
+	}
+	reg, ok := r.set.Registries[ref.Registry]
+	if !ok {
+		return nil, r.noRegistry(ref)
+	}
+	return reg, nil
 }
 
 func (r *resolver) noRegistry(ref schema.ModuleRef) error {

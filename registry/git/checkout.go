@@ -83,7 +83,7 @@ func (r *Repo) named(ctx context.Context, ref string) (string, error) {
 	switch {
 	case ref == "":
 		names = []string{"refs/modyard/default"}
-	case isHash(ref):
+	case IsHash(ref):
 		names = []string{ref}
 	}
 	for _, name := range names {
@@ -219,6 +219,7 @@ func (r *Repo) update(ctx context.Context, url string) error {
 	return nil
 }
 
-func isHash(s string) bool {
+// IsHash reports whether a revision is the full hash of a commit.
+func IsHash(s string) bool {
 	return (len(s) == 40 || len(s) == 64) && strings.Trim(s, "0123456789abcdef") == ""
 }

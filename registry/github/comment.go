@@ -137,14 +137,13 @@ func (c *Client) comments(ctx context.Context, repo Repo, number int, marker, au
 	}
 	slices.SortFunc(out, func(a, b *github.IssueComment) int { return int(a.GetID() - b.GetID()) })
 	if author == "" && len(out) > 0 {
-		by := func(login string) func(*github.IssueComment) bool {
-			return func(one *github.IssueComment) bool { return one.GetUser().GetLogin() == login }
-		}
 		app := out[0].GetUser().GetLogin()
-		if slices.ContainsFunc(out, by(workflow)) {
-			app = workflow
+		for _, one := range out {
+			if one.GetUser().GetLogin() == workflow {
+				app = workflow
+			}
 		}
-		out = slices.DeleteFunc(out, func(one *github.IssueComment) bool { return !by(app)(one) })
+		out = slices.DeleteFunc(out, func(one *github.IssueComment) bool { return one.GetUser().GetLogin() != app })
 	}
 	return out, nil
 }
